@@ -119,7 +119,8 @@ fn main() {
         .map(|f| (0..grid.seeds).map(|seed| table(f, grid.header, seed)).collect())
         .collect();
     println!(
-        "unit_rows lanes steps rounds  rate momentum | mean of all | mean ± deviation of each of {:?}",
+        "unit_rows lanes steps rounds  rate momentum | mean of all | \
+         mean ± deviation of each of {:?}",
         grid.files
     );
     let dimensions =
@@ -160,7 +161,8 @@ fn main() {
         };
         let mean = means.iter().sum::<f64>() / means.len() as f64;
         println!(
-            "{unit_rows:9} {lanes:5} {steps:5} {rounds:6} {learning_rate:5} {momentum:8} | {mean:11.2} |{shown}"
+            "{unit_rows:9} {lanes:5} {steps:5} {rounds:6} {learning_rate:5} {momentum:8} | \
+             {mean:11.2} |{shown}"
         );
     }
 }

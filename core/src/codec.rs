@@ -283,9 +283,10 @@ mod tests {
     proptest! {
         #[test]
         fn decode_after_encode_is_identity(items: Vec<u16>, text: String) {
-            let value = (BoundedVec::<u16, 4096>::truncated(items), BoundedString::<65536>::try_from(text).unwrap());
+            type Pair = (BoundedVec<u16, 4096>, BoundedString<65536>);
+            let value: Pair = (BoundedVec::truncated(items), text.try_into().unwrap());
             let bytes = encode(&value);
-            prop_assert_eq!(decode::<(BoundedVec<u16, 4096>, BoundedString<65536>)>(&bytes, 1 << 20).unwrap(), value);
+            prop_assert_eq!(decode::<Pair>(&bytes, 1 << 20).unwrap(), value);
         }
 
         #[test]

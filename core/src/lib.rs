@@ -2,9 +2,9 @@
 //!
 //! Native nodes, browsers and the simulator run this same code. Data flows one way through it:
 //! bytes → [`codec`] → `Unverified<T>` → verify → `Verified<T>` → machine input → machine output →
-//! driver. A module imports only modules that precede it in this list: [`types`], [`codec`] →
-//! [`crypto`] → [`merkle`] → [`knowledge`], [`compute`] → [`ledger`] → [`wire`] → [`consensus`],
-//! [`light`], [`scheduler`].
+//! driver. A module imports only modules that precede it in this list: [`types`], [`machine`],
+//! [`codec`] → [`crypto`] → [`merkle`], [`content`], [`keystore`] → [`compute`] → [`ledger`] →
+//! [`objects`], [`wire`] → [`consensus`], [`light`], [`scheduler`].
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(unsafe_code)]
@@ -15,13 +15,14 @@ extern crate alloc;
 pub mod codec;
 pub mod compute;
 pub mod consensus;
+pub mod content;
 pub mod crypto;
 pub mod keystore;
-pub mod knowledge;
 pub mod ledger;
 pub mod light;
 pub mod machine;
 pub mod merkle;
+pub mod objects;
 pub mod scheduler;
 pub mod types;
 pub mod wire;

@@ -1,4 +1,5 @@
-//! The sans-IO interface that every state machine of core implements.
+//! The sans-IO interface of core's state machines: the replica, a job's coordinator, and the
+//! worker.
 //!
 //! A driver feeds inputs with the time, drains [`Machine::poll`], performs the outputs, and calls
 //! again at [`Machine::deadline`]. There are three drivers: native, browser and simulation.

@@ -75,28 +75,16 @@ pub struct NotHex;
 
 /// The 64 hexadecimal digits of 32 bytes.
 pub(crate) fn hex(bytes: &[u8; 32]) -> [u8; 64] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [0; 64];
-    for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
-        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
-    }
+    // Fails only if the lengths do not match.
+    let _ = hex::encode_to_slice(bytes, &mut text);
     text
 }
 
 fn from_hex(s: &str) -> Result<[u8; 32], NotHex> {
     let mut out = [0; 32];
-    let (pairs, rest) = s.as_bytes().as_chunks::<2>();
-    if pairs.len() != out.len() || !rest.is_empty() {
-        return Err(NotHex);
-    }
-    for (byte, [high, low]) in out.iter_mut().zip(pairs) {
-        *byte = (nibble(*high)? << 4) | nibble(*low)?;
-    }
+    hex::decode_to_slice(s, &mut out).map_err(|_| NotHex)?;
     Ok(out)
-}
-
-fn nibble(c: u8) -> Result<u8, NotHex> {
-    (c as char).to_digit(16).map(|d| d as u8).ok_or(NotHex)
 }
 
 impl NodeId {

@@ -8,9 +8,10 @@ use tequio_core::{
     codec::{decode, encode},
     compute::{
         aggregate::{Added, ExactRound, LocalStepsRound},
-        dataset::{CsvOptions, DATASET_BYTES_MAX, Dataset, Label, Samples, Scaling, prepare},
+        dataset::{CsvOptions, Dataset, Label, Samples, Scaling, prepare},
         exact::run_exact_step,
         kernel,
+        limits::DATASET_BYTES_MAX,
         local_steps::{
             Dispute, EpochOrder, LOCAL_STEPS_INPUT_BYTES_MAX, LOCAL_STEPS_RESULT_BYTES_MAX,
             LocalStepsInput, LocalStepsResult, Verdict, WorkUnitId, replay_step, resolve_dispute,

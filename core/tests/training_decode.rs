@@ -175,7 +175,10 @@ proptest! {
     }
 
     #[test]
-    fn several_changes(which in 0usize..8, edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+    fn several_changes(
+        which in 0usize..8,
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
         let mut bytes = encodings()[which].clone();
         for (at, value) in edits {
             let at = at.index(bytes.len());

@@ -43,7 +43,8 @@ pub enum LockError {
     InUse(PathBuf),
     /// The file system fails.
     #[error(
-        "cannot lock {0}: {1}. The directory must exist, and this user must be allowed to write in it"
+        "cannot lock {0}: {1}. The directory must exist, and this user must be allowed to write in \
+         it"
     )]
     Io(PathBuf, io::Error),
 }

@@ -17,3 +17,20 @@ pub unsafe fn remove_empty_variables(prefix: &str) {
         unsafe { env::remove_var(name) };
     }
 }
+
+/// Sets each variable that is not set to the value of its old name, if there is one. `names` has
+/// pairs of an old and a new name.
+///
+/// # Safety
+///
+/// No other thread may run: the environment of a process is not synchronized.
+pub unsafe fn copy_renamed_variables(
+    names: impl IntoIterator<Item = (&'static str, &'static str)>,
+) {
+    for (old, new) in names {
+        if let (Some(value), None) = (env::var_os(old), env::var_os(new)) {
+            // SAFETY: the caller guarantees that there is no other thread.
+            unsafe { env::set_var(new, value) };
+        }
+    }
+}

@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 /// The operating system provides no random bytes.
 #[derive(Debug, thiserror::Error)]
-#[error("the operating system gives no random bytes: {0}")]
+#[error("the operating system did not return random bytes: {0}")]
 pub struct RandomError(getrandom::Error);
 
 /// Returns `N` random bytes from the operating system. They are erased when dropped.

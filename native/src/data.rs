@@ -6,14 +6,15 @@ use std::{io, path::Path};
 use tequio_host::files;
 
 /// Largest data file, packed or unpacked, bytes.
-pub const DATA_LEN_MAX: usize = tequio_core::compute::dataset::CSV_BYTES_MAX;
+pub const DATA_LEN_MAX: usize = tequio_core::compute::limits::CSV_BYTES_MAX;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Why data cannot be read. The caller is at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The data is larger than [`DATA_LEN_MAX`].
-    #[error("the data is larger than {} MiB: train on a part of the rows", DATA_LEN_MAX / 1024 / 1024)]
+    #[error("the data is larger than {} MiB: train on a part of the \
+             rows", DATA_LEN_MAX / 1024 / 1024)]
     TooLarge,
     /// The file cannot be read.
     #[error("cannot read the file: {0}")]

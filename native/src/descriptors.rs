@@ -17,8 +17,10 @@ pub fn required() -> u64 {
 pub fn advice(limit: u64, wanted: u64) -> Option<String> {
     (limit < wanted).then(|| {
         format!(
-            "this process may open {limit} files, and a node with all its connections needs {wanted}: above the limit it \
-             refuses connections. Raise it with `ulimit -n {wanted}` before the start, LimitNOFILE={wanted} in a systemd \
+            "this process may open {limit} files, and a node with all its connections needs \
+             {wanted}: above the limit it \
+             refuses connections. Raise it with `ulimit -n {wanted}` before the start, \
+             LimitNOFILE={wanted} in a systemd \
              unit, or --ulimit nofile={wanted} for a container"
         )
     })

@@ -2,7 +2,11 @@
 
 use anyhow::{Context as _, bail};
 use borsh::{BorshDeserialize, BorshSerialize};
-use std::{io::ErrorKind, path::Path};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 use tequio_core::{
     codec::{self, BoundedVec},
     consensus::SeatKeys,
@@ -171,7 +175,8 @@ impl Keys {
             let mend = match &error {
                 KeystoreFileError::Io(error) => match error.kind() {
                     ErrorKind::NotFound => {
-                        ": check the path, or bring the keys back from a backup (`tequio keys import`)"
+                        ": check the path, or bring the keys back from a backup (`tequio keys \
+                         import`)"
                     }
                     ErrorKind::PermissionDenied => ": run the command as the user that owns it",
                     _ => "",
@@ -183,7 +188,8 @@ impl Keys {
                 KeystoreFileError::Keystore(
                     KeystoreError::NotAKeystore | KeystoreError::Parameters,
                 ) => {
-                    ": name another file, or bring the keys back from a backup (`tequio keys import`)"
+                    ": name another file, or bring the keys back from a backup (`tequio keys \
+                     import`)"
                 }
                 KeystoreFileError::Keystore(_) | KeystoreFileError::Random(_) => "",
             };
@@ -229,6 +235,34 @@ impl Keys {
             voting: bls::SecretKey::from_bytes(&secrets.voting).with_context(place)?,
             vrf: vrf::SecretKey::from_bytes(&secrets.vrf),
         })
+    }
+}
+
+/// The keystore of a running node: the keys in the file. Rotation adds keys of the seat.
+#[derive(Debug)]
+pub struct StoredKeys {
+    keys: Mutex<Keys>,
+    path: PathBuf,
+}
+
+impl StoredKeys {
+    /// The keys of this file.
+    pub fn new(keys: Keys, path: PathBuf) -> Self {
+        Self { keys: Mutex::new(keys), path }
+    }
+
+    /// The newest stored keys of the seat for which `is_new` is true, or else newly generated and
+    /// stored ones, see [`Keys::add_seat_keys`].
+    pub fn fresh_seat_keys(
+        &self,
+        is_new: impl Fn(&SeatKeys) -> bool,
+        kept: impl Fn(&SeatKeys) -> bool,
+    ) -> anyhow::Result<SeatKeys> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        match keys.of_seat().into_iter().rev().find(is_new) {
+            Some(found) => Ok(found),
+            None => keys.add_seat_keys(&self.path, kept),
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::{api, data, descriptors, node, store};
 use tequio_core::{
-    compute::{dataset, params},
-    knowledge::object,
-    ledger::{block, committee, job, membership, state, transaction},
+    compute::limits,
+    content::object,
+    ledger::{block, committee, job, membership, transaction, transition},
     wire::light,
 };
 use tequio_p2p::Limits;
@@ -47,18 +47,18 @@ fn documented_limits_are_those_that_are_enforced() {
         ),
         ("body of a request without data", kib(api::BODY_LEN_MAX)),
         ("CSV, packed or unpacked", mib(data::DATA_LEN_MAX)),
-        ("prepared data set or batch", mib(dataset::DATASET_BYTES_MAX)),
-        ("rows of a data set", number(dataset::ROWS_MAX)),
-        ("columns of a data set, without the label", number(dataset::FEATURES_MAX)),
-        ("numbers of a data set (rows times columns)", number(dataset::VALUES_MAX)),
-        ("classes", number(params::CLASSES_MAX)),
-        ("name of a column or class", format!("{} bytes", dataset::NAME_BYTES_MAX)),
+        ("prepared data set or batch", mib(limits::DATASET_BYTES_MAX)),
+        ("rows of a data set", number(limits::ROWS_MAX)),
+        ("columns of a data set, without the label", number(limits::FEATURES_MAX)),
+        ("numbers of a data set (rows times columns)", number(limits::VALUES_MAX)),
+        ("classes", number(limits::CLASSES_MAX)),
+        ("name of a column or class", format!("{} bytes", limits::NAME_BYTES_MAX)),
         (
             "layers of a model, input and output included",
-            format!("{}, each up to {} wide", params::DIMS_MAX, number(params::WIDTH_MAX)),
+            format!("{}, each up to {} wide", limits::DIMS_MAX, number(limits::WIDTH_MAX)),
         ),
-        ("weights of a model", number(params::PARAMETERS_MAX)),
-        ("rounds of a training", number(params::ROUNDS_MAX)),
+        ("weights of a model", number(limits::PARAMETERS_MAX)),
+        ("rounds of a training", number(limits::ROUNDS_MAX)),
         ("work of a job", format!("{} multiply-accumulates", number(job::JOB_MACS_MAX))),
         ("name of a job", format!("{} bytes", job::JOB_NAME_LEN_MAX)),
         ("contributors that a result names", number(job::CONTRIBUTORS_MAX)),
@@ -66,14 +66,14 @@ fn documented_limits_are_those_that_are_enforced() {
             "jobs of one coordinator at once, running or pending",
             format!(
                 "{}: wait until one is final, or `tequio job cancel`",
-                state::JOBS_PER_OWNER_MAX
+                transition::jobs::JOBS_PER_OWNER_MAX
             ),
         ),
         (
             "jobs that a list shows",
             format!("{}: running ones first, then pending ones, then ended ones", light::LIST_MAX),
         ),
-        ("refs of one owner", number(state::REFS_PER_OWNER_MAX)),
+        ("refs of one owner", number(transition::refs::REFS_PER_OWNER_MAX)),
         ("members of the network", number(membership::MEMBERS_MAX)),
         ("seats of a committee", number(committee::SEATS_MAX)),
         (

@@ -52,7 +52,7 @@ pub fn start() {
     let _ = REPLACE.set(Box::new(move |filter| handle.reload(filter)));
     builder.init();
     if let Some(error) = invalid {
-        tracing::warn!(%error, "{VARIABLE} does not take effect: the log has {DEFAULT}");
+        tracing::warn!(%error, "{VARIABLE} has no effect: the log filter is {DEFAULT}");
     }
 }
 

@@ -3,7 +3,10 @@
 use clap::Parser;
 use libmimalloc_sys::{mi_option_eager_commit_delay, mi_option_set_default, mi_option_t};
 use std::process::ExitCode;
-use tequio::cli::{Cli, is_output_whole};
+use tequio::{
+    cli::{Cli, is_output_whole},
+    config::RENAMED_OPTIONS,
+};
 
 /// A node makes millions of small allocations on many threads. Under load, glibc's allocator took a
 /// fifth of the CPU time (docs/benchmarks.md).
@@ -27,8 +30,12 @@ fn main() -> ExitCode {
     let _ = nix::sys::prctl::set_thp_disable(true);
     // Two providers are compiled in; QUIC and TLS use this one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let renamed = RENAMED_OPTIONS.into_iter().filter_map(|option| option.variable);
     // SAFETY: there are no other threads yet.
-    unsafe { tequio_host::environment::remove_empty_variables("TEQUIO_") };
+    unsafe {
+        tequio_host::environment::remove_empty_variables("TEQUIO_");
+        tequio_host::environment::copy_renamed_variables(renamed);
+    }
     tequio::log::start();
     match Cli::parse().execute() {
         Ok(()) if is_output_whole() => ExitCode::SUCCESS,

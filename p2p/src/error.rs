@@ -37,10 +37,10 @@ pub enum ListenError {
     },
     /// There is a reservation at this relay already. A second one would end the first, and each
     /// renewal would end the other.
-    #[error("the relay of {0} has given a reservation already")]
+    #[error("the relay of {0} has already granted a reservation")]
     Reserved(Multiaddr),
     /// Neither an address nor an error arrived in time.
-    #[error("no address in time")]
+    #[error("no address connected before the timeout")]
     Timeout,
     /// The network has ended.
     #[error("the network is closed")]
@@ -72,7 +72,7 @@ pub enum DialError {
     #[error("no address answers: {}", causes(.0))]
     NoneAnswers(Vec<(Multiaddr, DialError)>),
     /// Too many dials are in progress.
-    #[error("too many dials are under way")]
+    #[error("too many dials are in progress")]
     QueueFull,
     /// The network has ended.
     #[error("the network is closed")]
@@ -94,7 +94,7 @@ pub enum RequestError {
     #[error("not connected")]
     NotConnected,
     /// The peer does not serve this protocol.
-    #[error("the peer does not speak this protocol")]
+    #[error("the peer does not support this protocol")]
     Unsupported,
     /// The peer's application declined to answer.
     #[error("refused")]
@@ -106,7 +106,7 @@ pub enum RequestError {
     #[error("too many requests are waiting here")]
     QueueFull,
     /// The request exceeds the rate that the peer grants.
-    #[error("over the peer's rate")]
+    #[error("the peer's rate limit is exceeded")]
     Throttled,
     /// The request exceeds the protocol's cap. It was not sent, or the peer refused it unread.
     #[error("request of {len} bytes, at most {max} allowed")]
@@ -134,4 +134,13 @@ pub enum RequestError {
     /// The network has ended.
     #[error("the network is closed")]
     Closed,
+}
+
+/// Returns the innermost error of a chain: the outer ones only name the layer.
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
 }

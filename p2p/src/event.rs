@@ -13,10 +13,10 @@ use libp2p::Multiaddr;
 use tequio_core::types::NodeId;
 
 use crate::{
+    budget::Permit,
     error::DialError,
     path::Path,
     protocol::{NotificationProtocol, Protocol},
-    rpc::budget::Permit,
 };
 
 /// An event of the network.

@@ -1,7 +1,11 @@
 //! Readers of requests and responses on bytes in memory, for fuzzers and decoder tests. They run
 //! the code that reads substreams. See `docs/format.md`, section 4.
 
-use crate::{error::RequestError, protocol::Protocol, rpc::codec};
+use crate::{
+    error::RequestError,
+    protocol::Protocol,
+    protocols::{read_body, request_response::codec},
+};
 use futures::{
     executor::block_on,
     io::{Cursor, Error},
@@ -15,7 +19,7 @@ pub fn read_request(protocol: Protocol, bytes: &[u8]) -> Result<Vec<u8>, Error> 
     let mut stream = Cursor::new(bytes);
     block_on(async {
         match codec::read_request_len(&mut stream, protocol).await? {
-            Ok(len) => codec::read_body(&mut stream, len).await,
+            Ok(len) => read_body(&mut stream, len).await,
             Err(len) => Err(Error::other(format!("{len} bytes are above the cap"))),
         }
     })

@@ -9,8 +9,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod address_key;
+mod budget;
 mod config;
-mod driver;
+mod connections;
 mod error;
 mod event;
 #[cfg(not(target_arch = "wasm32"))]
@@ -18,14 +19,11 @@ mod event;
 pub mod framing;
 pub mod identity;
 mod network;
-mod notifications;
 mod path;
 mod protocol;
-mod relay_metrics;
-mod rpc;
-mod signalling;
+mod protocols;
+mod swarm;
 mod timer;
-mod traffic;
 mod transport;
 
 pub use address_key::address_key;
@@ -41,7 +39,7 @@ pub use tequio_webrtc::{BadIceServers, IceServer};
 pub use self::config::{ReloadableTls, TlsIdentity};
 pub use self::{
     config::{Config, Limits, RelayLimits},
-    driver::{PeerInfo, may_dial},
+    connections::{address_filter::may_dial, peers::PeerInfo, relay_metrics::RelayStats},
     error::{DialError, ListenError, RequestError, SpawnError},
     event::{
         DisconnectReason, Event, Events, MemoryPermit, Notification, NotificationStream,
@@ -50,8 +48,7 @@ pub use self::{
     network::Network,
     path::{Path, TransportKind},
     protocol::{NotificationProtocol, Protocol, Rate, Rates},
-    relay_metrics::RelayStats,
-    traffic::{Counters, Traffic},
+    transport::traffic::{Counters, Traffic},
 };
 
 /// Starts the network. On native hosts this must be called inside a tokio runtime.
@@ -73,10 +70,10 @@ pub fn spawn(config: Config) -> Result<(Network, Events), SpawnError> {
     let keys = identity::keypair(&config.secret).ok_or(SpawnError::InvalidKey)?;
     let local = identity::node_id(&keys.public().to_peer_id()).ok_or(SpawnError::InvalidKey)?;
     let (commands_tx, commands) = mpsc::channel(network::COMMANDS_MAX);
-    let (events_tx, events) = mpsc::channel(driver::EVENTS_MAX);
-    let (notifications, receivers) = notifications::NotificationRouter::new();
+    let (events_tx, events) = mpsc::channel(swarm::EVENTS_MAX);
+    let (notifications, receivers) = protocols::notifications::NotificationRouter::new();
     let (peers, meter, relay_metrics) = Default::default();
-    let shared = driver::Shared {
+    let shared = swarm::Shared {
         peers,
         meter,
         relay_metrics,
@@ -85,7 +82,7 @@ pub fn spawn(config: Config) -> Result<(Network, Events), SpawnError> {
         signaller: tequio_webrtc::Signaller::new(ice_servers.clone(), config.ice_relay_only),
         ice_servers,
     };
-    let driver = driver::Driver::new(config, &keys, commands, events_tx, shared.clone())?;
+    let driver = swarm::Driver::new(config, &keys, commands, events_tx, shared.clone())?;
 
     #[cfg(not(target_arch = "wasm32"))]
     drop(runtime.spawn(driver.run()));

@@ -1,5 +1,5 @@
 //! The handle that the rest of the program holds. It is cheap to clone and sends commands to the
-//! task that owns the swarm ([`crate::driver`]).
+//! task that owns the swarm ([`crate::swarm`]).
 
 use std::{
     fmt,
@@ -17,15 +17,18 @@ use tequio_core::types::NodeId;
 use tequio_webrtc::{BadIceServers, IceServer, IceServers};
 
 use crate::{
-    driver::{PeerInfo, PeerSnapshot, Shared},
+    budget::Budget,
+    connections::{
+        peers::{PeerInfo, PeerSnapshot},
+        relay_metrics::{RelayMetrics, RelayStats},
+    },
     error::{DialError, ListenError, RequestError},
-    notifications::NotificationRouter,
     path::Path,
     protocol::{NotificationProtocol, Protocol},
-    relay_metrics::{RelayMetrics, RelayStats},
-    rpc::{OutboundRequest, budget::Budget},
+    protocols::{OutboundRequest, notifications::NotificationRouter},
+    swarm::{Command, Shared},
     timer::Delay,
-    traffic::{Traffic, TrafficMeter},
+    transport::traffic::{Traffic, TrafficMeter},
 };
 
 /// Commands queued for the task; further senders wait.
@@ -35,18 +38,6 @@ const REQUESTS_MAX: usize = 4096;
 const REQUEST_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Time limit for a listening address; a reservation includes the dial of the relay.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Commands from the handles to the task.
-pub(crate) enum Command {
-    Listen(Multiaddr, oneshot::Sender<Result<Multiaddr, ListenError>>),
-    Unlisten(Multiaddr),
-    Dial(Multiaddr, oneshot::Sender<Result<(NodeId, Path), DialError>>),
-    Request(NodeId, OutboundRequest),
-    AddPersistentPeer(Multiaddr),
-    RemovePersistentPeer(NodeId),
-    Disconnect(NodeId, oneshot::Sender<()>),
-    Close(oneshot::Sender<()>),
-}
 
 /// A handle to the running network. Dropping the last clone ends the network.
 #[derive(Clone)]

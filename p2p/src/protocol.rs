@@ -1,9 +1,10 @@
 //! The application protocols, their names, caps and default rates. Only this module defines them.
 //!
 //! Two of them are [`NotificationProtocol`]s, which carry one-way messages on a long-lived stream
-//! each ([`crate::notifications`]). The others are request-response protocols. Each exchange is one
-//! request and one response on a libp2p substream of its own (encoded by [`crate::rpc::codec`]).
-//! This crate never inspects a body: it only refuses bodies above the caps.
+//! each ([`crate::protocols::notifications`]). The others are request-response protocols
+//! ([`crate::protocols::request_response`]). Each exchange is one request and one response on a
+//! libp2p substream of its own. This crate never inspects a body: it only refuses bodies above the
+//! caps.
 
 use std::time::Duration;
 

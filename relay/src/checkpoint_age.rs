@@ -29,7 +29,8 @@ pub async fn watch(file: CheckpointFile) {
         if let Ok(Ok(bytes)) = read {
             let now_ms =
                 SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-            let advice = "write a newer one with `tequio checkpoint export --out FILE --replace`, and publish a link with its hash";
+            let advice = "write a newer one with `tequio checkpoint export --out FILE --replace`, \
+                          and publish a link with its hash";
             let path = file.path.display();
             // The handler that serves a damaged file reports it.
             let Ok((checkpoint, _)) = Checkpoint::open(&bytes, None, 0) else { continue };
@@ -39,7 +40,8 @@ pub async fn watch(file: CheckpointFile) {
                     tracing::warn!(%path, hours, "the checkpoint expires: {advice}")
                 }
                 ExpiryStatus::Expired => {
-                    tracing::error!(%path, "the checkpoint has expired, so no new browser can join: {advice}")
+                    tracing::error!(%path, "the checkpoint has expired, so no new browser can \
+                                            join: {advice}")
                 }
             }
         }

@@ -41,13 +41,15 @@ pub struct Args {
     #[arg(long, value_name = "MULTIADDR", env = "TEQUIO_RELAY_EXTERNAL", value_delimiter = ',')]
     pub external: Vec<Multiaddr>,
 
-    /// Full node to forward requests to, may be repeated. The relay stays connected with an address
-    /// that ends in /p2p/ID; it uses a bare /p2p/ID whenever that node connects by itself
+    /// Full node to forward requests to, may be repeated. The relay stays connected with an
+    /// address that ends in /p2p/ID; it uses a bare /p2p/ID whenever that node connects by
+    /// itself
     #[arg(long, value_name = "MULTIADDR", env = "TEQUIO_RELAY_NODE", value_delimiter = ',')]
     pub node: Vec<Multiaddr>,
 
     /// Address of the web server; port 0 lets the system choose
-    #[arg(long, value_name = "HOST:PORT", env = "TEQUIO_RELAY_HTTP", default_value = "127.0.0.1:4822",
+    #[arg(long, value_name = "HOST:PORT", env = "TEQUIO_RELAY_HTTP",
+        default_value = "127.0.0.1:4822",
         value_parser = http_addr)]
     pub http: SocketAddr,
 
@@ -60,7 +62,8 @@ pub struct Args {
     pub checkpoint: Option<PathBuf>,
 
     /// Name of the operator, a person or an organisation, shown on the page
-    #[arg(long, value_name = "NAME", env = "TEQUIO_RELAY_OPERATOR_NAME", value_parser = operator_name)]
+    #[arg(long, value_name = "NAME", env = "TEQUIO_RELAY_OPERATOR_NAME",
+        value_parser = operator_name)]
     pub operator_name: Option<String>,
 
     /// Address of a web page about the operator, shown on the page
@@ -87,14 +90,16 @@ pub struct Args {
 
     /// Let TURN clients send to private, loopback and link-local addresses: for tests and for a
     /// LAN, never on the internet
-    #[arg(long, env = "TEQUIO_RELAY_TURN_ALLOW_PRIVATE", value_parser = clap::builder::BoolishValueParser::new(),
+    #[arg(long, env = "TEQUIO_RELAY_TURN_ALLOW_PRIVATE",
+        value_parser = clap::builder::BoolishValueParser::new(),
         num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
     pub turn_allow_private: bool,
 
     /// Minutes for which a TURN credential is valid; clients request the next one after half of
     /// them
     #[arg(long, value_name = "MINUTES", env = "TEQUIO_RELAY_TURN_CREDENTIAL_MINUTES",
-        default_value_t = CREDENTIAL_LIFETIME.as_secs() / 60, value_parser = clap::value_parser!(u64).range(2..=43_200))]
+        default_value_t = CREDENTIAL_LIFETIME.as_secs() / 60,
+            value_parser = clap::value_parser!(u64).range(2..=43_200))]
     pub turn_credential_minutes: u64,
 
     /// Concurrent TURN allocations; a browser uses one or more for each other browser
@@ -123,7 +128,8 @@ pub struct Args {
     pub turn_kib_per_s_per_ip: u64,
 
     /// Concurrent circuits
-    #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_CIRCUITS", default_value_t = RelayLimits::default().circuits)]
+    #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_CIRCUITS",
+        default_value_t = RelayLimits::default().circuits)]
     pub circuits: usize,
 
     /// Concurrent circuits of one peer
@@ -193,7 +199,8 @@ fn operator_url(text: &str) -> Result<String, String> {
     match is_web && text.len() <= OPERATOR_URL_LEN_MAX {
         true => Ok(text.into()),
         false => Err(format!(
-            "an address starts with https:// or http:// and has at most {OPERATOR_URL_LEN_MAX} bytes"
+            "an address starts with https:// or http:// and has at most {OPERATOR_URL_LEN_MAX} \
+             bytes"
         )),
     }
 }

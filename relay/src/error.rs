@@ -73,11 +73,12 @@ pub enum StartError {
     },
     /// The TURN server has no address to announce.
     #[error(
-        "--turn {0} needs --turn-external with the one address, of the same family, by which this machine is reached"
+        "--turn {0} needs --turn-external with the one address, of the same family, by which this \
+         machine is reached"
     )]
     TurnExternal(std::net::SocketAddr),
     /// The network does not start.
-    #[error("the network does not start")]
+    #[error("the network cannot start")]
     Network(#[from] SpawnError),
     /// An address cannot be listened on.
     #[error("cannot listen on {addr}")]

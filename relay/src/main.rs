@@ -86,7 +86,7 @@ async fn run(args: Args, filter: LogFilter) -> anyhow::Result<()> {
         interrupt = shutdown_signal() => interrupt?,
         () = reload_on_hangup(hangups, &relay, log_filter_file, filter) => {}
     }
-    tracing::info!("stopping; once more to stop at once");
+    tracing::info!("stopping; send the signal again to stop at once");
     tokio::select! {
         () = relay.stop() => {}
         again = shutdown_signal() => again?,

@@ -65,22 +65,18 @@ struct TurnMetrics {
 impl TurnMetrics {
     fn register(&self, registry: &mut Registry) {
         registry.register("stun_bindings", "STUN binding requests answered", self.bindings.clone());
-        registry.register(
-            "turn_allocations_open",
-            "TURN allocations at this time",
-            self.open.clone(),
-        );
+        registry.register("turn_allocations_open", "Open TURN allocations", self.open.clone());
         registry.register("turn_allocations", "TURN allocations made", self.made.clone());
         registry.register("turn_refused", "TURN requests refused", self.refused.clone());
         registry.register_with_unit(
             "turn_relayed",
-            "Payload carried by TURN",
+            "Payload relayed by TURN",
             Unit::Bytes,
             self.bytes.clone(),
         );
         registry.register(
             "turn_dropped",
-            "Packets that TURN dropped because of a rate",
+            "Packets dropped by the rate limits of TURN",
             self.dropped.clone(),
         );
     }
@@ -122,12 +118,12 @@ impl CircuitMetrics {
     fn register(&self, registry: &mut Registry) {
         registry.register(
             "reservations_open",
-            "Peers reachable through this relay",
+            "Peers with an open reservation at this relay",
             self.reservations_open.clone(),
         );
         registry.register("reservations", "Reservations made", self.reservations.clone());
-        registry.register("circuits_open", "Circuits at this time", self.circuits_open.clone());
-        registry.register("circuits", "Circuits made", self.circuits.clone());
+        registry.register("circuits_open", "Open circuits", self.circuits_open.clone());
+        registry.register("circuits", "Circuits opened", self.circuits.clone());
         let (reservations, circuits) =
             (self.reservations_refused.clone(), self.circuits_refused.clone());
         registry.register("reservations_refused", "Reservations refused by a limit", reservations);
@@ -173,17 +169,25 @@ impl Metrics {
         let mut metrics =
             Self { registry, forwarded, http, peers, bytes, upstreams, cut_off, turn, circuits };
         let registry = &mut metrics.registry;
-        registry.register("light_requests", "Light nodes' requests", metrics.forwarded.clone());
+        registry.register("light_requests", "Requests of light nodes", metrics.forwarded.clone());
         registry.register("http_requests", "HTTP requests", metrics.http.clone());
         registry.register("peers", "Connected peers", metrics.peers.clone());
         registry.register_with_unit(
             "transferred",
-            "Bytes moved",
+            "Bytes sent and received",
             Unit::Bytes,
             metrics.bytes.clone(),
         );
-        registry.register("nodes_healthy", "Full nodes that answer", metrics.upstreams.clone());
-        registry.register("peers_cut_off", "Peers cut off for flooding", metrics.cut_off.clone());
+        registry.register(
+            "nodes_healthy",
+            "Configured full nodes that answer",
+            metrics.upstreams.clone(),
+        );
+        registry.register(
+            "peers_rate_limited",
+            "Peers disconnected because they exceeded their rate limit",
+            metrics.cut_off.clone(),
+        );
         metrics.turn.register(registry);
         metrics.circuits.register(registry);
         metrics

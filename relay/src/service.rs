@@ -212,8 +212,11 @@ async fn reload(certificate: Arc<Certificate>) {
     match tokio::task::spawn_blocking(move || certificate.reload()).await {
         Ok(Ok(true)) => tracing::info!("the renewed TLS certificate is in use"),
         Ok(Ok(false)) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "the TLS certificate is not replaced"),
-        Err(error) => tracing::error!(%error, "the TLS certificate could not be looked at"),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the renewed TLS certificate cannot be used; the previous one \
+                                    stays in use")
+        }
+        Err(error) => tracing::error!(%error, "the TLS certificate cannot be read"),
     }
 }
 
@@ -313,7 +316,7 @@ async fn run(
             }
             Event::Unreachable { peer, error } => {
                 let peer = peer.map(|peer| peer.to_string());
-                tracing::info!(peer, %error, "a node is not reached; it will be tried again");
+                tracing::info!(peer, %error, "cannot connect to a node; the relay tries again");
             }
             Event::Disconnected { peer, reason } => {
                 tracing::debug!(%peer, ?reason, "disconnected");
@@ -327,7 +330,8 @@ async fn run(
                 tokio::spawn(async move { forwarder.serve(body, reply).await });
             }
             Event::RateLimited { peer, protocol } => {
-                tracing::info!(%peer, ?protocol, "cut off: far above its rate");
+                tracing::info!(%peer, ?protocol, "peer disconnected: it exceeded its rate limit by \
+                                                  far");
                 metrics.count_rate_limited();
             }
             _ => {}

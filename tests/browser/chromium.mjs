@@ -66,8 +66,8 @@ export function part(page, id) {
 
 /** Waits until a part has an attribute (or its `value`), and returns the attribute. */
 export async function attribute(page, id, name, { value = null, timeout = 60_000 } = {}) {
-  const wanted = value === null ? `[${name}]` : `[${name}="${value}"]`;
-  const element = page.locator(`[data-testid="${id}"]${wanted}`);
+  const condition = value === null ? `[${name}]` : `[${name}="${value}"]`;
+  const element = page.locator(`[data-testid="${id}"]${condition}`);
   await element.waitFor({ state: "attached", timeout });
   return element.getAttribute(name);
 }

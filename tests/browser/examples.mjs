@@ -57,7 +57,7 @@ const { browser, close } = await launch(values.chromium);
       predicate: (message) => pattern.test(message.text()),
       timeout: WAIT_MS,
     });
-  const printed = Promise.all([line(/ says /), line(/^block \d+, final by \d+/)]);
+  const printed = Promise.all([line(/ predicts /), line(/^block \d+, final by \d+/)]);
   page.on("console", (message) => console.error(`readme: ${message.text()}`));
   await page.goto(`${base}/readme.html`);
   const [model, block] = await printed;

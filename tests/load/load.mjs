@@ -3,7 +3,8 @@
  * steady rate, and must all be applied. At the end the script ends its processes and removes its
  * folder.
  *
- * Usage: npm run load -- [--rate 90] [--seconds 20] [--clients 32] [--nodes 4] [--bin ../../target/debug]
+ * Usage: npm run load -- [--rate 90] [--seconds 20] [--clients 32] [--nodes 4]
+ * [--bin ../../target/debug]
  * The rate is that of one node. Above 100 a second a node answers one address with 429, which is
  * counted and is no failure.
  * Prints one line of JSON.
@@ -35,15 +36,21 @@ const { values } = parseArgs({
     bin: { type: "string", default: join(import.meta.dirname, "../../target/debug") },
   },
 });
-const wanted = Object.fromEntries(["rate", "seconds", "clients", "nodes"].map((name) => [name, whole(name)]));
-if (wanted.clients % wanted.nodes !== 0) throw new Error("--clients must be a multiple of --nodes");
-const perNode = wanted.clients / wanted.nodes;
+const settings = Object.fromEntries(
+  ["rate", "seconds", "clients", "nodes"].map((name) => [name, positiveInteger(name)]),
+);
+if (settings.clients % settings.nodes !== 0) {
+  throw new Error("--clients must be a multiple of --nodes");
+}
+const perNode = settings.clients / settings.nodes;
 /** Transactions of each client, equally many for all. */
-const each = Math.ceil((wanted.rate * wanted.seconds) / perNode);
+const each = Math.ceil((settings.rate * settings.seconds) / perNode);
 
-function whole(name) {
+function positiveInteger(name) {
   const number = Number(values[name]);
-  if (!Number.isInteger(number) || number < 1) throw new Error(`--${name} must be a whole number above 0`);
+  if (!Number.isInteger(number) || number < 1) {
+    throw new Error(`--${name} must be a whole number above 0`);
+  }
   return number;
 }
 
@@ -69,7 +76,7 @@ async function until(what, poll) {
   for (;;) {
     const found = await poll();
     if (found !== undefined) return found;
-    if (Date.now() > deadline) throw new Error(`in vain: ${what}`);
+    if (Date.now() > deadline) throw new Error(`timed out: ${what}`);
     await sleep(POLL_INTERVAL_MS);
   }
 }
@@ -81,20 +88,24 @@ async function get(node, path) {
 
 async function post(node, hex) {
   const headers = { authorization: node.authorization };
-  const answer = await fetch(`${node.http}/v1/transactions`, { method: "POST", headers, body: Buffer.from(hex, "hex") });
+  const body = Buffer.from(hex, "hex");
+  const answer = await fetch(`${node.http}/v1/transactions`, { method: "POST", headers, body });
   if (answer.status !== 202) throw new Error(`${answer.status}: ${await answer.text()}`);
 }
 
 async function devnet(folder) {
   const net = join(folder, "net");
-  const init = start("tequio", ["init", "--devnet", "--json", "--validators", `${wanted.nodes}`, "--dir", net], "inherit");
+  const validators = ["--validators", `${settings.nodes}`];
+  const options = ["init", "--devnet", "--json", ...validators, "--dir", net];
+  const init = start("tequio", options, "inherit");
   const [code] = await once(init.child, "exit");
   if (code !== 0) throw new Error("tequio init has failed");
   const nodes = [];
-  for (let number = 1; number <= wanted.nodes; number++) {
+  for (let number = 1; number <= settings.nodes; number++) {
     const dir = join(net, `node${number}`);
     const log = await open(join(folder, `node${number}.log`), "w");
-    const { next } = start("tequio", ["run", "--json", "--http", "127.0.0.1:0", "--dir", dir], log.fd);
+    const options = ["run", "--json", "--http", "127.0.0.1:0", "--dir", dir];
+    const { next } = start("tequio", options, log.fd);
     await log.close();
     nodes.push({ dir, next });
   }
@@ -102,18 +113,22 @@ async function devnet(folder) {
     node.http = (await node.next()).http.replace(/\/$/, "");
     node.authorization = `Bearer ${(await readFile(join(node.dir, "api-token"), "utf8")).trim()}`;
   }
-  await until("blocks", async () => ((await get(nodes[0], "/v1/status")).height > 1 ? true : undefined));
+  await until("blocks", async () => {
+    return (await get(nodes[0], "/v1/status")).height > 1 ? true : undefined;
+  });
   return { nodes, genesis: join(net, "genesis.bin") };
 }
 
 /** Opens the clients' accounts, as many at once as one block allows. */
 async function register(node, sign) {
   const accounts = [];
-  for (let first = 0; first < wanted.clients; first += REGISTRATIONS_PER_BLOCK_MAX) {
+  for (let first = 0; first < settings.clients; first += REGISTRATIONS_PER_BLOCK_MAX) {
     const { head } = await get(node, "/v1/status");
     const group = [];
-    for (let client = first; client < Math.min(first + REGISTRATIONS_PER_BLOCK_MAX, wanted.clients); client++) {
-      const { account, transactions } = await sign({ client, anchor: head.height, digest: head.hash });
+    const end = Math.min(first + REGISTRATIONS_PER_BLOCK_MAX, settings.clients);
+    for (let client = first; client < end; client++) {
+      const anchor = { anchor: head.height, digest: head.hash };
+      const { account, transactions } = await sign({ client, ...anchor });
       await post(node, transactions[0]);
       group.push(account);
     }
@@ -125,28 +140,33 @@ async function register(node, sign) {
   return accounts;
 }
 
-/** Load of one node: a connection for each client, whose transactions must arrive in order. */
-function shoot(node, lists) {
+/** Submits the lists to one node, each over its own connection, because their order counts. */
+function submitAll(node, lists) {
   let client = 0;
   const answers = {};
   let last = performance.now();
-  const shooting = autocannon({
+  const run = autocannon({
     url: `${node.http}/v1/transactions`,
     method: "POST",
     connections: lists.length,
     amount: lists.length * each,
-    overallRate: wanted.rate,
+    overallRate: settings.rate,
     setupClient: (connection) => {
-      const headers = { authorization: node.authorization, "content-type": "application/octet-stream" };
+      const headers = {
+        authorization: node.authorization,
+        "content-type": "application/octet-stream",
+      };
       const list = lists[client++ % lists.length];
-      connection.setRequests(list.map((hex) => ({ method: "POST", headers, body: Buffer.from(hex, "hex") })));
+      connection.setRequests(
+        list.map((hex) => ({ method: "POST", headers, body: Buffer.from(hex, "hex") })),
+      );
     },
   });
-  shooting.on("response", (_, status) => {
+  run.on("response", (_, status) => {
     answers[status] = (answers[status] ?? 0) + 1;
     last = performance.now();
   });
-  return shooting.then((result) => ({ result, answers, last }));
+  return run.then((result) => ({ result, answers, last }));
 }
 
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
@@ -163,23 +183,31 @@ try {
   const { height } = await get(nodes[0], "/v1/status");
   const lists = [];
   for (const [client, { nonce }] of accounts.entries()) {
-    lists.push((await sign({ client, nonce, sequence: 0, count: each, expires: height + VALIDITY_BLOCKS })).transactions);
+    const expires = height + VALIDITY_BLOCKS;
+    const signed = await sign({ client, nonce, sequence: 0, count: each, expires });
+    lists.push(signed.transactions);
   }
   // Every node needs the accounts before it accepts their transactions.
   for (const node of nodes) {
-    await until("all nodes follow", async () => ((await get(node, "/v1/status")).height >= height ? true : undefined));
+    await until("all nodes follow", async () => {
+      return (await get(node, "/v1/status")).height >= height ? true : undefined;
+    });
   }
   const began = performance.now();
-  const shots = await Promise.all(
-    nodes.map((node, i) => shoot(node, lists.filter((_, client) => client % wanted.nodes === i))),
+  const loads = await Promise.all(
+    nodes.map((node, index) =>
+      submitAll(node, lists.filter((_, client) => client % settings.nodes === index)),
+    ),
   );
   // autocannon takes up to a second more to end.
-  const sent = Math.max(...shots.map(({ last }) => last));
+  const sent = Math.max(...loads.map(({ last }) => last));
   const answers = {};
-  for (const shot of shots) {
-    for (const [status, count] of Object.entries(shot.answers)) answers[status] = (answers[status] ?? 0) + count;
+  for (const load of loads) {
+    for (const [status, count] of Object.entries(load.answers)) {
+      answers[status] = (answers[status] ?? 0) + count;
+    }
   }
-  const refused = wanted.clients * each - (answers[202] ?? 0);
+  const refused = settings.clients * each - (answers[202] ?? 0);
   // If one transaction is refused, the following ones of its sender wait for it.
   let applied;
   if (refused === 0) {
@@ -192,28 +220,39 @@ try {
   }
   const [after, alive] = await Promise.all([
     until("the height", () => get(nodes[0], "/v1/status")),
-    until("a healthy node", async () => ((await fetch(`${nodes[0].http}/healthz`)).ok ? true : undefined)),
+    until("a healthy node", async () => {
+      return (await fetch(`${nodes[0].http}/healthz`)).ok ? true : undefined;
+    }),
   ]);
-  const worst = (of) => Math.max(...shots.map(({ result }) => of(result.latency)));
+  const seconds = (ms) => Number((ms / 1000).toFixed(2));
+  const worst = (of) => Math.max(...loads.map(({ result }) => of(result.latency)));
   const report = {
-    ...wanted,
-    transactions: wanted.clients * each,
+    ...settings,
+    transactions: settings.clients * each,
     answers,
-    errors: sum(shots.map(({ result }) => result.errors + result.timeouts)),
-    seconds_sent: Number(((sent - began) / 1000).toFixed(2)),
+    errors: sum(loads.map(({ result }) => result.errors + result.timeouts)),
+    seconds_sent: seconds(sent - began),
     submitted_per_s: Math.round((answers[202] ?? 0) / ((sent - began) / 1000)),
-    answer_ms: { p50: worst((l) => l.p50), p97_5: worst((l) => l.p97_5), p99: worst((l) => l.p99), max: worst((l) => l.max) },
-    all_applied_within_s: applied === undefined ? null : Number(((applied - sent) / 1000).toFixed(2)),
+    answer_ms: {
+      p50: worst((latency) => latency.p50),
+      p97_5: worst((latency) => latency.p97_5),
+      p99: worst((latency) => latency.p99),
+      max: worst((latency) => latency.max),
+    },
+    all_applied_within_s: applied === undefined ? null : seconds(applied - sent),
     blocks: after.height - height,
     healthy: alive,
     load_average: Number(loadavg()[0].toFixed(1)),
   };
   console.log(JSON.stringify(report));
   // Failures without a response, or with one that a client cannot correct.
-  const strange = Object.keys(answers).filter((status) => !["202", "429", "503"].includes(status));
-  if (report.errors > 0 || strange.length > 0) process.exitCode = 1;
+  const expected = ["202", "429", "503"];
+  const unexpected = Object.keys(answers).filter((status) => !expected.includes(status));
+  if (report.errors > 0 || unexpected.length > 0) process.exitCode = 1;
 } finally {
   for (const child of started) child.kill("SIGKILL");
-  await Promise.all(started.map((child) => (child.exitCode ?? child.signalCode) ?? once(child, "exit")));
+  await Promise.all(
+    started.map((child) => child.exitCode ?? child.signalCode ?? once(child, "exit")),
+  );
   await rm(folder, { recursive: true, force: true });
 }

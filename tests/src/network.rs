@@ -98,7 +98,7 @@ impl Network {
         let log = self.folder.path().join(format!("relay{number}.log"));
         let mut process = Process::spawn("relay", &mut command, &log)?;
         let ready = process.event("ready", START_WAIT)?;
-        let listen = ready["listen"].as_array().context("the relay says where it listens")?;
+        let listen = ready["listen"].as_array().context("the relay's event has no `listen`")?;
         let listen = listen.iter().filter_map(|a| a.as_str().map(str::to_owned)).collect();
         let http = text(&ready, "http")?.trim_end_matches('/').to_owned();
         self.relays.push(Relay { process, http, listen });

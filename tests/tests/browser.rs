@@ -76,7 +76,7 @@ fn examples_run_and_a_tab_replaces_a_relay_that_sends_invalid_data() {
     // Side by side, because each tab mostly waits for the next block.
     let tabs = ["header", "weight", "committee", "chain", "proof", "object"].map(|fault| {
         let mut command = Command::new(binary("tequio-adversary"));
-        command.args(["relay", "--lie", fault, "--node", &network.address(1).unwrap()]);
+        command.args(["relay", "--fault", fault, "--node", &network.address(1).unwrap()]);
         let mut byzantine =
             Process::spawn(fault, &mut command, &network.folder().join(format!("{fault}.log")))
                 .unwrap();
@@ -89,8 +89,9 @@ fn examples_run_and_a_tab_replaces_a_relay_that_sends_invalid_data() {
             "{page}?relay={}&relay={honest}#{fragment}",
             ready["listen"][0].as_str().unwrap()
         );
-        let arguments = ["--url", &url, "--liar", ready["node"].as_str().unwrap(), "--wait-model"];
-        (fault, byzantine, script(&network, "lies", &arguments))
+        let arguments =
+            ["--url", &url, "--byzantine", ready["node"].as_str().unwrap(), "--wait-model"];
+        (fault, byzantine, script(&network, "byzantine-relay", &arguments))
     });
     for (fault, _byzantine, mut tab) in tabs {
         let caught = tab.event("caught", WAIT).unwrap_or_else(|e| panic!("{fault}: {e}"));

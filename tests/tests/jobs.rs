@@ -96,7 +96,7 @@ fn byzantine_workers(network: &Network, faults: &[&str]) -> Vec<Process> {
 /// Starts a worker from outside with this fault; returns it once it is ready, and its id.
 fn worker(network: &Network, fault: &str) -> (Process, Value) {
     let mut command = Command::new(binary("tequio-adversary"));
-    command.args(["worker", "--lie", fault, "--node", &network.address(0).unwrap()]);
+    command.args(["worker", "--fault", fault, "--node", &network.address(0).unwrap()]);
     let mut worker =
         Process::spawn(fault, &mut command, &network.folder().join(format!("{fault}.log")))
             .unwrap();
@@ -140,7 +140,7 @@ fn killing_each_validator_in_turn_loses_nothing() {
 #[test]
 fn wrong_results_are_refused_and_the_model_is_the_true_one() {
     let network = Network::start(4, 0).unwrap();
-    let _liars = byzantine_workers(&network, &["product", "delta", "step", "opening"]);
+    let _workers = byzantine_workers(&network, &["product", "delta", "step", "opening"]);
     let job = submit(&network, 0);
     let done = finish(&network, 0, &job);
     assert_eq!(done["weights"], expected_weights());

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
+    net::{SocketAddr, TcpListener},
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -20,6 +21,10 @@ const WAIT: Duration = Duration::from_secs(120);
 /// From the relay's restart to the restored circuit. The backoff grows while the relay is away.
 const BACK_MAX: Duration = Duration::from_secs(45);
 
+/// Failed attempts before the second restart, of the tab and of the native node together: the
+/// backoff has grown by then.
+const ATTEMPTS: usize = 6;
+
 /// Starts the relay with the same identity each time, and at the given address, if there is one.
 fn relay(folder: &Path, listen: &str) -> (Process, String) {
     let mut command = Command::new(binary("tequio-relay"));
@@ -28,6 +33,20 @@ fn relay(folder: &Path, listen: &str) -> (Process, String) {
     let mut process = Process::spawn("relay", &mut command, &folder.join("relay.log")).unwrap();
     let ready = process.event("ready", WAIT).unwrap();
     (process, ready["listen"][0].as_str().unwrap().to_owned())
+}
+
+fn socket_address(relay: &Multiaddr) -> SocketAddr {
+    let parts: Vec<String> = relay.iter().take(2).map(|part| part.to_string()).collect();
+    let [host, port] = [&parts[0], &parts[1]].map(|part| part.rsplit('/').next().unwrap());
+    format!("{host}:{port}").parse().unwrap()
+}
+
+/// Accepts connections at the relay's address and closes them at once.
+fn refuse(address: SocketAddr, attempts: usize) {
+    if attempts > 0 {
+        let listener = TcpListener::bind(address).unwrap();
+        listener.incoming().take(attempts).for_each(drop);
+    }
 }
 
 /// A native node that echoes everything.
@@ -67,16 +86,17 @@ fn a_circuit_of_a_tab_comes_back_after_its_relay_was_killed() {
     let tab_addr: Multiaddr = reserved["addr"].as_str().unwrap().parse().unwrap();
     assert_eq!(tab.event("relayed", WAIT).unwrap()["path"], "relayed websocket");
 
-    // Restarted first at once, then after some seconds.
-    for away in [Duration::ZERO, Duration::from_secs(8)] {
+    // Restarted first at once, then after attempts that failed.
+    for attempts in [0, ATTEMPTS] {
         first.kill().unwrap();
         println!("lost: {}", tab.event("lost", WAIT).unwrap()["reason"]);
-        runtime.block_on(tokio::time::sleep(away));
+        refuse(socket_address(&relay_addr), attempts);
         first = relay(folder.path(), &socket).0;
         let began = Instant::now();
         let back = tab.event("back", WAIT).unwrap();
         println!(
-            "away for {away:?}, the circuit was there {:?} after the relay: {back}",
+            "after {attempts} failed attempts the circuit was restored {:?} after the relay: \
+             {back}",
             began.elapsed()
         );
         assert_eq!(back["path"], "relayed websocket");

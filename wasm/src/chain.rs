@@ -16,7 +16,7 @@ use std::{
 };
 use tequio_core::{
     codec::{self, BoundedVec},
-    knowledge::{
+    content::{
         Cid, CidCodec,
         object::{self, Block, Contents},
     },

@@ -13,7 +13,7 @@ pub enum NodeError {
     Checkpoint(BootstrapError),
     #[error("no relay could be reached: {0}. Check the connection, or name another relay")]
     NoRelay(String),
-    #[error("every source that is connected has given wrong data: add another relay")]
+    #[error("every connected source has sent invalid data: add another relay")]
     VerificationFailed,
     #[error("no peer could answer: {0}")]
     Unavailable(String),
@@ -36,7 +36,8 @@ pub enum NodeError {
     #[error("the browser's storage failed: {0}")]
     Storage(String),
     #[error(
-        "this page has no secure context, so the browser withholds cryptography: open it by https or on localhost"
+        "this page has no secure context, so the browser disables cryptography: open it by https \
+         or on localhost"
     )]
     InsecureOrigin,
     #[error("the node is closed")]

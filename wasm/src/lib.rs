@@ -15,10 +15,13 @@ mod event;
 mod follow;
 mod identity;
 mod model;
+mod network_events;
 mod node;
 mod once_event;
 mod peer_scores;
+mod start_config;
 mod store;
+mod views;
 mod work;
 mod yielding;
 

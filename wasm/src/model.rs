@@ -6,11 +6,7 @@ use crate::{
     event::{js, share},
 };
 use serde::Serialize;
-use tequio_core::{
-    knowledge::{Cid, model},
-    ledger::job::MODELS,
-    types::Digest,
-};
+use tequio_core::{content::Cid, ledger::job::MODELS, objects::model, types::Digest};
 use wasm_bindgen::prelude::*;
 
 /// A classifier with the names of its columns and classes.

@@ -4,34 +4,39 @@ use crate::{
     chain::{Chain, now_ms},
     contribution,
     error::NodeError,
-    event::{ContributorView, Emitter, Event, JobView, PathView, bytes, js, share},
+    event::{Emitter, JobView, js},
     follow::{self, Closed},
     identity,
     model::Model,
+    network_events::forward_network_events,
     once_event::OnceEvent,
     peer_scores::PeerScores,
+    start_config::{IceServerConfig, StartConfig, relays},
     store::Store,
+    views::{
+        AccountView, FilesView, HeadView, RecordView, RefView, Status, TrafficView, peer_view,
+    },
     work::Work,
 };
 use futures::{FutureExt, channel::oneshot, select};
 use futures_timer::Delay;
 use js_sys::Function;
-use serde::{Deserialize, Serialize};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     time::Duration,
 };
 use tequio_core::{
-    knowledge::{Cid, record::TrainingRecord},
+    content::Cid,
     ledger::{
         Entry, Key,
-        job::{JobResult, JobStatus, TrainedModel},
+        job::{JobResult, JobStatus},
     },
     light::LightClient,
+    objects::record::TrainingRecord,
     types::{Digest, NodeId},
 };
-use tequio_p2p::{Config, Events, IceServer, Multiaddr, Path, spawn};
+use tequio_p2p::{Config, IceServer, spawn};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 use web_time::Instant;
@@ -43,101 +48,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// Timeout of a request for the jobs, until the first answer.
 const JOBS_TIMEOUT: Duration = Duration::from_secs(20);
-/// Number of relays to which the node stays connected.
-const RELAYS_MAX: usize = 8;
-
-#[derive(Deserialize)]
-struct StartConfig {
-    #[serde(with = "serde_bytes_js")]
-    checkpoint: Vec<u8>,
-    relays: Vec<String>,
-    #[serde(default)]
-    store: Option<String>,
-    #[serde(default)]
-    agent: Option<String>,
-    #[serde(default, rename = "iceServers")]
-    ice_servers: Vec<IceServerConfig>,
-}
-
-/// An `RTCIceServer`, always with a list of URLs.
-#[derive(Deserialize)]
-struct IceServerConfig {
-    urls: Vec<String>,
-    #[serde(default)]
-    username: Option<String>,
-    #[serde(default)]
-    credential: Option<String>,
-}
-
-impl From<IceServerConfig> for IceServer {
-    fn from(server: IceServerConfig) -> Self {
-        Self { urls: server.urls, username: server.username, credential: server.credential }
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    node: String,
-    chain: String,
-    head: HeadView,
-    peers: Vec<PeerView>,
-    bytes_received: u64,
-    bytes_sent: u64,
-    storage: &'static str,
-    contributing: bool,
-    workers: u8,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct HeadView {
-    height: u64,
-    time_ms: u64,
-    hash: String,
-    stale: bool,
-    signers: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    committee: Option<usize>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PeerView {
-    id: String,
-    path: &'static str,
-    transport: &'static str,
-    address: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    relayed_by: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rtt_ms: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct TrafficView {
-    received: u64,
-    sent: u64,
-}
-
-#[derive(Serialize)]
-struct RefView {
-    name: String,
-    cid: String,
-    sequence: u64,
-    height: u64,
-}
-
-#[derive(Serialize)]
-struct AccountView {
-    id: String,
-    reputation: u64,
-    units: u64,
-    checks: u64,
-    macs: u64,
-    nonce: u64,
-    bond: u64,
-}
 
 /// The running light node.
 #[wasm_bindgen]
@@ -385,7 +295,8 @@ impl LightNode {
         select! {
             known = known => if known { Ok(()) } else { Err(NodeError::Closed) },
             () = Delay::new(JOBS_TIMEOUT).fuse() => {
-                Err(NodeError::Timeout(format!("no source has sent its jobs within {JOBS_TIMEOUT:?}")))
+                Err(NodeError::Timeout(format!("no source has sent its jobs within \
+                                                {JOBS_TIMEOUT:?}")))
             }
         }
     }
@@ -469,156 +380,6 @@ impl LightNode {
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RecordView {
-    job: String,
-    model: String,
-    record: String,
-    accuracy: f64,
-    tested: u32,
-    rejected: u32,
-    minted: u64,
-    checked_share: f64,
-    contributors: Vec<ContributorView>,
-}
-
-impl RecordView {
-    fn new(
-        result: &JobResult,
-        trained: &TrainedModel,
-        record: &TrainingRecord,
-        minted: u64,
-    ) -> Self {
-        Self {
-            job: record.job.to_string(),
-            model: trained.model.to_string(),
-            record: trained.record.to_string(),
-            accuracy: share(trained.correct, trained.tested),
-            tested: trained.tested,
-            rejected: result.rejected,
-            minted,
-            checked_share: f64::from(record.task.spot_check_share) / 65536.0,
-            contributors: result.contributors.iter().map(ContributorView::new).collect(),
-        }
-    }
-}
-
 fn no_model_error(job: &str) -> NodeError {
     NodeError::NotFound(format!("the record of job {job}: it has trained nothing"))
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct FilesView {
-    job: String,
-    model_cid: String,
-    #[serde(serialize_with = "bytes")]
-    model: Vec<u8>,
-    record_cid: String,
-    #[serde(serialize_with = "bytes")]
-    record: Vec<u8>,
-}
-
-/// Reports connections to the page.
-async fn forward_network_events(
-    chain: Rc<Chain>,
-    mut events: Events,
-    mut first: Option<oneshot::Sender<()>>,
-    unreached: Rc<RefCell<Option<String>>>,
-) {
-    use tequio_p2p::Event as Net;
-    while let Some(event) = events.next().await {
-        match event {
-            Net::Connected { peer, path, addr } => {
-                chain.emitter.emit(&Event::Peer { id: peer.to_string(), connected: true });
-                chain.emitter.emit(&path_event(peer, &path, &addr, "connected"));
-                if let Some(first) = first.take() {
-                    let _ = first.send(());
-                }
-            }
-            Net::PathChanged { peer, path, addr, reason } => {
-                chain.emitter.emit(&path_event(peer, &path, &addr, reason.as_str()));
-            }
-            Net::Unreachable { peer, error } => {
-                let peer = peer.map_or("a relay".into(), |peer| peer.to_string());
-                let message = format!("{peer} is not reached and will be tried again: {error}");
-                chain.emitter.log("warn", message.clone());
-                *unreached.borrow_mut() = Some(message);
-            }
-            Net::Disconnected { peer, .. } => {
-                chain.emitter.emit(&Event::Peer { id: peer.to_string(), connected: false });
-            }
-            _ => {}
-        }
-    }
-}
-
-fn path_event(peer: NodeId, path: &Path, addr: &Multiaddr, reason: &'static str) -> Event {
-    Event::Path {
-        peer: peer.to_string(),
-        path: PathView::new(path),
-        address: addr.to_string(),
-        reason,
-    }
-}
-
-fn relays(texts: &[String]) -> Result<Vec<Multiaddr>, NodeError> {
-    if texts.is_empty() {
-        return Err(NodeError::Config("at least one relay address is needed".into()));
-    }
-    let parse = |text: &String| {
-        let address: Multiaddr =
-            text.parse().map_err(|e| NodeError::Config(format!("relay address {text}: {e}")))?;
-        match tequio_p2p::identity::node_of(&address) {
-            Some(_) => Ok(address),
-            None => {
-                Err(NodeError::Config(format!("relay address {text} does not end in /p2p/<id>")))
-            }
-        }
-    };
-    texts.iter().take(RELAYS_MAX).map(parse).collect()
-}
-
-fn peer_view(peer: &tequio_p2p::PeerInfo) -> PeerView {
-    let (path, relayed_by) = match &peer.path {
-        Path::Direct(_) => ("direct", None),
-        Path::Relayed { via, .. } => ("relayed", Some(via.to_string())),
-    };
-    let transport = match &peer.path {
-        Path::Direct(transport) | Path::Relayed { transport, .. } => transport.as_str(),
-    };
-    PeerView {
-        id: peer.id.to_string(),
-        path,
-        transport,
-        address: peer.addr.to_string(),
-        relayed_by,
-        rtt_ms: peer.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
-    }
-}
-
-/// Converts a `Uint8Array` of the page.
-mod serde_bytes_js {
-    use serde::{Deserializer, de};
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        struct Bytes;
-        impl de::Visitor<'_> for Bytes {
-            type Value = Vec<u8>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a Uint8Array")
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
-            }
-
-            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
-                Ok(bytes)
-            }
-        }
-        deserializer.deserialize_byte_buf(Bytes)
-    }
 }

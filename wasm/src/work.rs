@@ -14,7 +14,7 @@ use tequio_core::{
     codec::{self, BoundedVec},
     machine::Machine,
     scheduler::{
-        coordinator::ComputeFailed,
+        ComputeFailed,
         worker::{self, Input, Offer, Output, RequestFailed, Worker},
     },
     types::NodeId,

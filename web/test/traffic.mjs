@@ -45,7 +45,7 @@ if (!values.watch) {
 
 const sample = async () => {
   const { metrics } = await client.send("Performance.getMetrics");
-  const metric = (wanted) => metrics.find(({ name }) => name === wanted).value;
+  const metric = (name) => metrics.find((metric) => metric.name === name).value;
   const used = page.getByTestId("data-used");
   return {
     task: metric("TaskDuration"),

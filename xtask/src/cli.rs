@@ -8,29 +8,40 @@ use lexopt::prelude::*;
 /// The text of `cargo xtask --help`.
 pub const HELP: &str = "\
 cargo xtask demo [--headless] [--json] [--built] [--port N] [--rounds N] [--keep DIR]
-    builds everything, starts a relay and four validators, waits for your browser, and trains the digits model with it;
-    Enter trains again, Ctrl-C ends everything
-      --headless   a real Chromium tab joins by itself, re-reads the model with proof, and the command ends
-      --json       one JSON object on standard output for each trained model; all else goes to standard error
+    builds everything, starts a relay and four validators, waits for your browser, and trains the
+    digits model with it; Enter trains again, Ctrl-C ends everything
+      --headless   a real Chromium tab joins, re-reads the model with proof, and the command ends
+      --json       one JSON object on standard output for each trained model; all else goes to
+                   standard error
       --built      build nothing: use what an earlier demo or test has built
-      --port N     the page's port on 127.0.0.1 (default: 8080 if it is free; with --headless any free port)
+      --port N     the page's port on 127.0.0.1 (default: 8080 if it is free; with --headless any
+                   free port)
       --rounds N   rounds to train (default: about a minute; with --headless the job's own)
       --keep DIR   work in DIR, which must be empty or new, and leave it there
 
 cargo xtask test [--only STEP]... [--long] [--list]
     installs what the tests need and runs all of them
       --only STEP  run this step, and those that it needs; may be given several times
-      --long       run the longer campaigns, and the steps that they need, instead of the usual steps
+      --long       run the longer campaigns, and the steps that they need, in place of the usual
+                   steps
       --list       print the steps and end
 
 cargo xtask simulate [--nodes N] [--seeds N] [--json] [...]
-    runs committees in virtual time under faults and Byzantine members; see `cargo xtask simulate --help`
+    runs committees in virtual time under faults and Byzantine members; see
+    `cargo xtask simulate --help`
 
 cargo xtask bench-peer [--nodes N] [--seconds S] [--interval-ms MS] [...]
-    builds our consensus and commonware's simplex in release, runs one after the other, and prints both as a line of JSON
+    builds our consensus and commonware's simplex in release, runs one after the other, and prints
+    both as a line of JSON
       --rate R, --profile P  for ours alone (rate: 0 unless given, as the peer's blocks are empty)
       --scheme bls|ed25519   for the peer alone
-      --dir DIR              where both keep their stores: the disk to measure (default: in the target folder)
+      --dir DIR              where both keep their stores: the disk to measure (default: in the
+                             target folder)
+
+cargo xtask layers [--write | --graph]
+    prints import cycles, uses against the order in layers.toml, long lines and long files
+      --write      write the order into docs/ARCHITECTURE.md instead
+      --graph      print the files and their uses in DOT instead
 
 cargo xtask preflight
     lists what is missing on this machine, and changes nothing
@@ -44,6 +55,7 @@ pub enum Command {
     /// Runs the simulator with these arguments.
     Simulate(Vec<OsString>),
     BenchPeer(BenchPeerOptions),
+    Layers(LayersOptions),
     Preflight,
 }
 
@@ -74,6 +86,13 @@ pub struct BenchPeerOptions {
     pub dir: Option<PathBuf>,
 }
 
+/// Options of `cargo xtask layers`.
+#[derive(Debug, Default)]
+pub struct LayersOptions {
+    pub write: bool,
+    pub graph: bool,
+}
+
 /// Parses the process's arguments.
 pub fn parse() -> Result<Command, lexopt::Error> {
     parse_from(lexopt::Parser::from_env())
@@ -89,6 +108,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         "demo" => demo(parser),
         "test" => test(parser),
         "simulate" => Ok(Command::Simulate(parser.raw_args()?.collect())),
+        "layers" => layers(parser),
         "bench-peer" => bench_peer(parser),
         "preflight" => match parser.next()? {
             None => Ok(Command::Preflight),
@@ -132,6 +152,19 @@ fn test(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         }
     }
     Ok(Command::Test(options))
+}
+
+fn layers(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let mut options = LayersOptions::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("write") => options.write = true,
+            Long("graph") => options.graph = true,
+            Short('h') | Long("help") => return Ok(Command::Help),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Command::Layers(options))
 }
 
 fn bench_peer(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
@@ -235,6 +268,7 @@ mod tests {
             &["demo", "now"],
             &["test", "--only"],
             &["preflight", "--json"],
+            &["layers", "core"],
             &["bench-peer", "--nodes"],
             &["bench-peer", "--rounds", "3"],
             &["--version"],
@@ -252,6 +286,7 @@ mod tests {
             &["demo", "--help"],
             &["test", "-h"],
             &["preflight", "-h"],
+            &["layers", "-h"],
         ] {
             assert!(matches!(parse(arguments), Ok(Command::Help)), "{arguments:?}");
         }

@@ -7,6 +7,7 @@
 mod bench_peer;
 mod cli;
 mod demo;
+mod layers;
 mod node_modules;
 mod preflight;
 mod process;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Ok(Command::Test(options)) => test::run(&options),
         Ok(Command::Simulate(arguments)) => simulate::run(&arguments),
         Ok(Command::BenchPeer(options)) => bench_peer::run(&options),
+        Ok(Command::Layers(options)) => layers::run(&options),
         Ok(Command::Preflight) => preflight::report_all(),
         Err(error) => {
             eprintln!("error: {error}\n\n{}", cli::HELP);

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     cli::TestOptions,
+    layers,
     node_modules::{self, npm},
     preflight::{self, BARE_TARGET, Environment, Need, WASM_TARGET},
     progress::{Clock, Steps, run as run_command},
@@ -41,7 +42,7 @@ struct Step {
 }
 
 /// The steps of every run, and after them those of `--long`.
-const STEPS: [Step; 16] = [
+const STEPS: [Step; 17] = [
     Step { name: "fmt", title: "formatting is rustfmt's", needs: &[], run: fmt },
     Step {
         name: "deny",
@@ -58,6 +59,12 @@ const STEPS: [Step; 16] = [
         run: docs,
     },
     Step { name: "npm", title: "npm packages as locked", needs: &[], run: npm_packages },
+    Step {
+        name: "layers",
+        title: "one direction of imports, width of lines, length of files",
+        needs: &["npm"],
+        run: layers,
+    },
     Step {
         name: "wasm",
         title: "the browser's module, within its budget",
@@ -239,6 +246,10 @@ fn docs(context: &Context) -> Result<()> {
 
 fn npm_packages(context: &Context) -> Result<()> {
     NPM_FOLDERS.iter().try_for_each(|folder| node_modules::install(&context.workspace.path(folder)))
+}
+
+fn layers(context: &Context) -> Result<()> {
+    layers::check(&context.workspace)
 }
 
 fn wasm_module(context: &Context) -> Result<()> {

@@ -44,7 +44,8 @@ const SHRINK: &str = "-Oz";
 /// Node.js contains both encoders, so this crate need not compile them.
 const MEASURE: &str = "
     const zlib = require('zlib'), bytes = require('fs').readFileSync(process.argv[1]);
-    const brotli = zlib.brotliCompressSync(bytes, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 11 } });
+    const params = { [zlib.constants.BROTLI_PARAM_QUALITY]: 11 };
+    const brotli = zlib.brotliCompressSync(bytes, { params });
     const gzip = zlib.gzipSync(bytes, { level: 9 });
     console.log(JSON.stringify({ raw: bytes.length, gzip: gzip.length, brotli: brotli.length }));";
 
@@ -106,7 +107,8 @@ pub fn check_size(workspace: &Workspace) -> Result<()> {
 fn within_budget(brotli_bytes: u64) -> Result<()> {
     if brotli_bytes > BROTLI_BYTES_MAX {
         bail!(
-            "the wasm module takes {brotli_bytes} bytes in brotli, and its budget is {BROTLI_BYTES_MAX}"
+            "the wasm module takes {brotli_bytes} bytes in brotli, and its budget is \
+             {BROTLI_BYTES_MAX}"
         );
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Why a computation is refused. Inputs that passed [`super::params::Plan`] and the checks of their
 //! types never cause these errors; data from a peer can cause all of them.
 
-use super::{kernel::ShapeError, params::ParamsError, state::StateError};
+use super::{kernel::ShapeError, limits::ParamsError, state::StateError};
 
 /// A computation that is impossible as requested, or a result of the wrong form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,10 +9,11 @@ use super::{
     dataset::Samples,
     error::{ComputeError, check_count, check_position},
     fixed::GRADIENT_FRACTION,
-    local_steps::{WorkUnitId, check_rows},
-    params::{DIMS_MAX, Mode, PARAMETERS_MAX, Plan},
+    limits::{DIMS_MAX, PARAMETERS_MAX, TRACE_VALUES_MAX},
+    params::{Mode, Plan},
     state::QuantisedWeights,
     step::{Position, Workspace},
+    work_unit::{WorkUnitId, check_rows},
 };
 use crate::{
     codec::{self, BoundedVec},
@@ -22,8 +23,6 @@ use crate::{
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// Most numbers in the products of a work unit.
-pub const TRACE_VALUES_MAX: usize = 1 << 22;
 /// Every sum of products stays below this, by section 6 of the specification; a sum at or above it
 /// is false.
 pub const PRODUCT_LIMIT: u32 = 1 << 30;
@@ -104,7 +103,7 @@ impl ExactStepTrace {
 }
 
 /// Computes a work unit of a round from the quantised weights; `rows` are those of
-/// [`super::local_steps::EpochOrder::rows_of_unit`].
+/// [`super::work_unit::EpochOrder::rows_of_unit`].
 pub fn run_exact_step(
     plan: &Plan,
     round: u32,

@@ -6,10 +6,11 @@
 
 use super::{
     array::Array,
-    dataset::{ROWS_MAX, Samples},
+    dataset::Samples,
     error::{ComputeError, check_count},
-    exact::{TRACE_VALUES_MAX, bounded, check_products},
-    params::{Topology, UNIT_MACS_MAX},
+    exact::{bounded, check_products},
+    limits::{ROWS_MAX, TRACE_VALUES_MAX, UNIT_MACS_MAX},
+    params::Topology,
     predict::{Classifier, argmax},
     step::Workspace,
 };

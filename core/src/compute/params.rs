@@ -9,40 +9,13 @@
 pub use super::topology::{Architecture, Layer, Topology};
 
 use super::{
-    dataset::{Dataset, ROWS_MAX, Samples, Scaling, VALUES_MAX},
-    exact::TRACE_VALUES_MAX,
     fixed::{GRADIENT_FRACTION, WEIGHT_FRACTION},
+    limits::{
+        ParamsError, ROUNDS_MAX, ROWS_MAX, ROWS_PER_STEP_MAX, STEPS_MAX, TRACE_VALUES_MAX,
+        UNIT_MACS_MAX, UNITS_PER_ROUND_MAX, VALUES_MAX,
+    },
 };
-use crate::codec::BoundedVec;
-use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
-
-/// Most entries of `dims`: sixteen layers of weights.
-pub const DIMS_MAX: usize = 17;
-/// Widest layer.
-pub const WIDTH_MAX: u32 = 65_535;
-/// Most classes: a class number is a byte.
-pub const CLASSES_MAX: u32 = 255;
-/// Most weights and biases: 16 MiB of master weights.
-pub const PARAMETERS_MAX: usize = 1 << 22;
-/// Most rows in a step of a work unit.
-pub const ROWS_PER_STEP_MAX: u32 = 65_536;
-/// Most work units in a round.
-pub const UNITS_PER_ROUND_MAX: u32 = 4096;
-/// Most local steps in a work unit.
-pub const STEPS_MAX: usize = 1024;
-/// Most rounds; with [`STEPS_MAX`] the number of a step stays within 32 bits.
-pub const ROUNDS_MAX: u32 = 1 << 20;
-/// Most multiply-accumulates in one work unit: about ten seconds of one browser core.
-pub const UNIT_MACS_MAX: u64 = 1 << 38;
-/// By default, tables with fewer training rows than this are small: they get more passes, and small
-/// tables of pixels the learning rate of other tables.
-const SMALL_TABLE_ROWS: u32 = 1000;
-/// Steps in a work unit by default, for small tables over several passes: a step takes
-/// microseconds, the overhead of a round milliseconds.
-const STEPS_DEFAULT: u32 = 16;
-/// Fewest steps of a job by default.
-const STEPS_TOTAL_MIN: u32 = 800;
 
 /// The split of a round's work among workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -93,79 +66,7 @@ pub struct JobParams {
     pub rounding: Rounding,
 }
 
-/// Why parameters are refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum ParamsError {
-    #[error("{layers} layer widths, but 2 to {DIMS_MAX} are allowed")]
-    Depth { layers: usize },
-    #[error("layer {layer} has {width} units, but 1 to {max} are allowed")]
-    Width { layer: usize, width: u32, max: u32 },
-    #[error("{parameters} weights, but at most {PARAMETERS_MAX} are allowed")]
-    Parameters { parameters: u64 },
-    #[error("input exponent {0} is outside 4 to 6")]
-    InputExponent(u8),
-    #[error("hidden exponent {0} is outside 4 to 5")]
-    HiddenExponent(u8),
-    #[error("{what} is {value}, but must be a power of two up to {max}")]
-    PowerOfTwo { what: &'static str, value: u32, max: u32 },
-    #[error("{what} is {value}, but must be {min} to {max}")]
-    Range { what: &'static str, value: u32, min: u32, max: u32 },
-    #[error(
-        "a work unit costs {macs} multiply-accumulates, but at most {UNIT_MACS_MAX} are allowed"
-    )]
-    Work { macs: u64 },
-    #[error("a work unit holds {values} {what}, but at most {max} are allowed")]
-    Memory { what: &'static str, values: u64, max: u64 },
-    #[error("the data has {found} {what}, the job {expected}")]
-    Data { what: &'static str, found: u32, expected: u32 },
-    #[error("{rows} training rows are too few for a batch of {batch}")]
-    Rows { rows: u32, batch: u64 },
-}
-
 impl JobParams {
-    /// The defaults of section 0 for a data set: about 40 passes over it (80 below 1,000 rows), at
-    /// least 800 steps.
-    pub fn for_dataset(data: &Dataset, hidden: &[u32], seed: u32) -> Result<Self, ParamsError> {
-        let rows = data.train().rows();
-        let (mut rows_per_step, mut units) = (8u32, 8u32);
-        while rows_per_step * units > rows && units > 1 {
-            units /= 2;
-        }
-        while rows_per_step * units > rows && rows_per_step > 1 {
-            rows_per_step /= 2;
-        }
-        let steps_per_pass = (rows / (rows_per_step * units)).max(1);
-        let small = rows < SMALL_TABLE_ROWS;
-        let passes = if small { 80 } else { 40 };
-        let steps_total = steps_per_pass.saturating_mul(passes).max(STEPS_TOTAL_MIN);
-        let widths = [data.features()]
-            .into_iter()
-            .chain(hidden.iter().copied())
-            .chain([data.classes().len() as u32]);
-        let widths: Vec<u32> = widths.collect();
-        let layers = widths.len();
-        let params = Self {
-            architecture: Architecture {
-                dims: BoundedVec::try_from(widths).map_err(|_| ParamsError::Depth { layers })?,
-                input_exponent: data.normalizer().input_exponent(),
-                hidden_exponent: 5,
-            },
-            rows_per_step,
-            mode: Mode::Local { units, steps: STEPS_DEFAULT },
-            learning_rate: match data.normalizer().scaling() {
-                Scaling::Global if !small => 6554,
-                Scaling::Global | Scaling::PerColumn => 3277,
-            },
-            momentum: 230,
-            rounds: steps_total.div_ceil(STEPS_DEFAULT).min(ROUNDS_MAX),
-            seed,
-            rounding: Rounding::Stochastic,
-        };
-        params.clone().validate()?.check_data(data.train())?;
-        Ok(params)
-    }
-
     /// The same training with an exchange after every step: the same number of work units and of
     /// total steps.
     pub fn exact(mut self) -> Self {
@@ -179,13 +80,13 @@ impl JobParams {
     /// Checks every limit.
     pub fn validate(self) -> Result<Plan, ParamsError> {
         let topology = Topology::new(self.architecture.clone())?;
-        power_of_two("unit rows", self.rows_per_step, ROWS_PER_STEP_MAX)?;
+        power_of_two("rows per step", self.rows_per_step, ROWS_PER_STEP_MAX)?;
         range("learning rate", self.learning_rate, 1, 1 << 20)?;
         range("momentum", u32::from(self.momentum), 0, 256)?;
         range("rounds", self.rounds, 1, ROUNDS_MAX)?;
         match self.mode {
             Mode::Local { units, steps } => {
-                power_of_two("lanes", units, UNITS_PER_ROUND_MAX)?;
+                power_of_two("units", units, UNITS_PER_ROUND_MAX)?;
                 range("steps", steps, 1, STEPS_MAX as u32)?;
             }
             Mode::Exact { units } => power_of_two("units", units, UNITS_PER_ROUND_MAX)?,
@@ -304,29 +205,6 @@ impl Plan {
         self.macs_per_step().saturating_mul(u64::from(self.steps_per_unit()))
     }
 
-    /// Checks that the data fits the network and fills at least one batch.
-    pub fn check_data(&self, data: &Samples) -> Result<(), ParamsError> {
-        let (features, classes) = (self.topology.features() as u32, self.topology.classes() as u32);
-        if data.features() != features {
-            return Err(ParamsError::Data {
-                what: "features",
-                found: data.features(),
-                expected: features,
-            });
-        }
-        if data.classes() > classes {
-            return Err(ParamsError::Data {
-                what: "classes",
-                found: data.classes(),
-                expected: classes,
-            });
-        }
-        if u64::from(data.rows()) < self.rows_per_batch() {
-            return Err(ParamsError::Rows { rows: data.rows(), batch: self.rows_per_batch() });
-        }
-        Ok(())
-    }
-
     /// The learning rate of a round, 16 fraction bits.
     pub fn learning_rate(&self, round: u32) -> u32 {
         let (round, rounds) = (u64::from(round), u64::from(self.params.rounds));
@@ -343,7 +221,7 @@ impl Plan {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::compute::dataset::{CsvOptions, Label, prepare};
+    use crate::{codec::BoundedVec, compute::limits::DIMS_MAX};
     use proptest::prelude::*;
 
     pub(in crate::compute) fn params(dims: &[u32], mode: Mode) -> JobParams {
@@ -437,31 +315,6 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn defaults_of_small_tables_make_few_rounds() {
-        let table = |rows: u32, columns: usize| {
-            let row = |i: u32| {
-                (0..columns).map(|c| format!("{},", (i * 7 + c as u32) % 50)).collect::<String>()
-            };
-            let csv: String = (0..rows)
-                .map(|i| format!("{}{}\n", row(i), ["a", "b"][(i % 2) as usize]))
-                .collect();
-            let options = CsvOptions { header: false, ..CsvOptions::new(Label::Last) };
-            let params =
-                JobParams::for_dataset(&prepare(csv.as_bytes(), &options).unwrap(), &[16], 0)
-                    .unwrap();
-            let Mode::Local { units, steps } = params.mode else { panic!("{params:?}") };
-            (params.rows_per_step, units, steps, params.rounds, params.learning_rate)
-        };
-        assert_eq!(table(150, 4), (8, 8, 16, 50, 3277));
-        assert_eq!(table(50, 4), (8, 4, 16, 50, 3277));
-        assert_eq!(table(10, 4), (8, 1, 16, 50, 3277));
-        // Pixels, by their number and their values: few rows, then many.
-        assert_eq!(table(1200, 16), (8, 8, 16, 75, 3277));
-        assert_eq!(table(1250, 16), (8, 8, 16, 50, 6554));
-        assert_eq!(table(8000, 16), (8, 8, 16, 250, 6554));
-    }
-
-    #[test]
     fn learning_rate_halves_twice() {
         let exact = params(&[4, 2], Mode::Exact { units: 8 }).validate().unwrap();
         assert_eq!(
@@ -479,7 +332,9 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_decode_or_fail_and_validate_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+        fn any_bytes_decode_or_fail_and_validate_never_panics(
+            bytes in proptest::collection::vec(any::<u8>(), 0..120),
+        ) {
             if let Ok(params) = crate::codec::decode::<JobParams>(&bytes, 120) {
                 prop_assert_eq!(crate::codec::encode(&params), bytes);
                 let _ = params.validate();

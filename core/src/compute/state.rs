@@ -8,7 +8,8 @@
 use super::{
     array::{Array, for_each_block, update_hash},
     fixed::{INT8_MAX, LIM, WEIGHT_FRACTION, bitlen, isqrt, magnitude, rshr32},
-    params::{DIMS_MAX, Layer, PARAMETERS_MAX, Plan, Topology},
+    limits::{DIMS_MAX, PARAMETERS_MAX},
+    params::{Layer, Plan, Topology},
     prng::{self, Purpose},
 };
 use crate::{codec::BoundedVec, crypto::hash::HashContext, types::Digest};

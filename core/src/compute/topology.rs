@@ -4,7 +4,7 @@
 //! Limits are those of section 1 of the training specification; widths, exponents and sizes outside
 //! them are refused.
 
-use super::params::{CLASSES_MAX, DIMS_MAX, PARAMETERS_MAX, ParamsError, WIDTH_MAX};
+use super::limits::{CLASSES_MAX, DIMS_MAX, PARAMETERS_MAX, ParamsError, WIDTH_MAX};
 use crate::codec::BoundedVec;
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};

@@ -1,25 +1,32 @@
 //! Errors by fault: [`Error`] is the host's or this node's own, [`Offence`] is the peer's.
 
-use super::{output::Offence, validate::BlockError};
-use crate::{ledger::committee::CertificateError, types::Height};
+use crate::{
+    ledger::{
+        Evidence, block::BLOCK_LEN_MAX, committee::CertificateError,
+        transaction::InvalidTransaction,
+    },
+    types::{Height, View},
+    wire::consensus::{SignedProposalHeader, SignedViewChange, SignedVote},
+};
 use alloc::boxed::Box;
 
 /// Why an input is refused. The state does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The host is at fault: no write is pending.
-    #[error("nothing was to be persisted")]
+    #[error("no write was pending")]
     NothingToPersist,
     /// Harmless: the view of the request to the mempool is over.
     #[error("no block is being built for this height and view")]
     NotRequested,
     /// The disk lags behind. Drop the message: its sender retransmits it.
-    #[error("too much waits for the disk")]
+    #[error("too many writes are waiting for the disk")]
     Overloaded,
     /// Fatal, and this node's fault: a quorum certified a block that executes differently here. The
     /// replica halts.
     #[error(
-        "the final block {height} executes differently on this node: its software or its store is broken"
+        "the final block {height} executes differently on this node: its software or its store is \
+         broken"
     )]
     Diverged {
         /// Height of the block.
@@ -59,6 +66,140 @@ pub enum SnapshotError {
     /// The state is of another version.
     #[error("the state lacks the committee or the parameters of the next block")]
     Incomplete,
+}
+
+/// An offence of a peer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Offence {
+    /// Two votes in one phase of one view, both validly signed.
+    #[error("voted twice in one phase of a view")]
+    DoubleVote(SignedVote, SignedVote),
+    /// Two blocks in one view, both validly signed.
+    #[error("proposed two blocks in one view")]
+    DoubleProposal(SignedProposalHeader, SignedProposalHeader),
+    /// Two different view changes to one view, both validly signed.
+    #[error("sent two different view changes for one view")]
+    DoubleViewChange(Box<SignedViewChange>, Box<SignedViewChange>),
+    /// A commit vote, and a later view change that does not show the lock of that vote, both
+    /// validly signed.
+    #[error("omits from a view change a block that it voted to commit")]
+    HiddenLock(SignedVote, Box<SignedViewChange>),
+    /// A vote with an invalid signature, which broke an aggregate.
+    #[error("sent a vote whose signature is not valid")]
+    BadVote(SignedVote),
+    /// A message of another chain or epoch.
+    #[error("sent a message of another chain or epoch")]
+    WrongChainOrEpoch,
+    /// A message of a node without a seat.
+    #[error("has no seat in the committee")]
+    NotSeated,
+    /// An Ed25519 signature does not verify.
+    #[error("sent a message whose signature is not valid")]
+    BadSignature,
+    /// A proposal of a node that does not lead the view.
+    #[error("proposed out of turn")]
+    NotLeader,
+    /// A certificate of a node that does not collect the votes of the view.
+    #[error("sent a vote certificate without being the collector")]
+    NotCollector,
+    /// The proposal's justification is invalid.
+    #[error("justified a new view wrongly")]
+    BadJustification,
+    /// The view change contradicts itself.
+    #[error("sent a view change that contradicts itself")]
+    BadViewChange,
+    /// A certificate is invalid.
+    #[error("sent a bad certificate: {0}")]
+    BadCertificate(#[from] CertificateError),
+    /// A proposed or synced block is invalid.
+    #[error("sent a bad block: {0}")]
+    BadBlock(#[from] BlockError),
+    /// Synced blocks with a gap, or with certificates of other blocks.
+    #[error("sent blocks that do not follow each other")]
+    NonContiguousBlocks,
+}
+
+impl Offence {
+    /// Evidence that convicts the peer in the ledger, if the offence proves itself. Any other
+    /// offence only lowers a local score.
+    pub fn evidence(&self) -> Option<Evidence> {
+        let evidence = match self {
+            Self::DoubleVote(first, second) => Some(Evidence::Votes(*first, *second)),
+            Self::DoubleProposal(first, second) => Some(Evidence::Proposals(*first, *second)),
+            Self::DoubleViewChange(first, second) => {
+                Some(Evidence::ViewChanges((**first).clone(), (**second).clone()))
+            }
+            Self::HiddenLock(commit, change) => {
+                Some(Evidence::HiddenLock(*commit, (**change).clone()))
+            }
+            _ => None,
+        };
+        evidence.filter(Evidence::is_contradiction)
+    }
+}
+
+/// Why a block gets no vote. The proposer is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum BlockError {
+    #[error("of another chain")]
+    Chain,
+    #[error("of another epoch")]
+    Epoch,
+    #[error("does not follow the final block")]
+    Parent,
+    #[error("its proposer was not the leader of the view in its header")]
+    Proposer,
+    #[error("of view {found}, expected {expected}")]
+    View { found: View, expected: View },
+    #[error("not later than its parent by the shortest interval")]
+    TooSoon,
+    #[error("{0} ms ahead of this node's clock")]
+    TimeAhead(u64),
+    #[error("{0} ms behind this node's clock")]
+    TimeBehind(u64),
+    #[error("larger than {BLOCK_LEN_MAX} bytes")]
+    TooLarge,
+    #[error("its transactions do not match its header")]
+    TransactionsRoot,
+    #[error("{0}")]
+    Transaction(#[from] InvalidTransaction),
+    #[error("executes to another state")]
+    StateRoot,
+    #[error("not the block that the view changes bind the leader to")]
+    NotPrepared,
+    #[error("names another committee for the next block")]
+    NextCommittee,
+    #[error("its seed is not the seed of its leader term")]
+    Seed,
+    #[error("its VRF proof is missing, invalid or not expected at this height")]
+    SeedProof,
+}
+
+impl BlockError {
+    /// Whether the proposer is at fault. A delayed block is nobody's fault.
+    pub(super) fn is_misbehaviour(&self) -> bool {
+        !matches!(self, Self::TimeBehind(_))
+    }
+}
+
+/// Why a certified block is refused. The sender is at fault.
+#[derive(Debug)]
+pub(super) enum CertifiedError {
+    Certificate(CertificateError),
+    Block(BlockError),
+}
+
+impl From<CertificateError> for CertifiedError {
+    fn from(error: CertificateError) -> Self {
+        Self::Certificate(error)
+    }
+}
+
+impl From<BlockError> for CertifiedError {
+    fn from(error: BlockError) -> Self {
+        Self::Block(error)
+    }
 }
 
 /// The failure of a message handler.

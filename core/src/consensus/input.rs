@@ -1,6 +1,6 @@
 //! The inputs of a replica.
 
-use super::replica::{Head, SeatKeys};
+use super::{config::SeatKeys, head::Head};
 use crate::{
     ledger::{Block, Certificate, SignedTransaction, VerifiedSignature},
     types::{Digest, Height, NodeId, Unverified, Verified, View},

@@ -40,34 +40,27 @@
 //! final. `finalise` switches the replica to it; all other code uses the committee of the head.
 //!
 //! Within a leader term the next height starts on a prepared block that is not final yet: see
-//! `pipelining`. Under processor contention it does not, and the leader delays its proposal: see
-//! `pacing`.
+//! `handle::pipelining`. Under processor contention it does not, and the leader delays its
+//! proposal: see `state::pacing`.
 
-mod catch_up;
+mod config;
 mod error;
 mod handle;
-mod height_state;
+mod head;
 mod input;
 mod outbox;
 mod output;
-mod pacing;
-mod pending_messages;
-mod pipelining;
 mod replica;
-mod restore;
-mod timing;
+mod state;
 mod validate;
-mod vote_aggregation;
-mod vote_set;
 mod wal;
 
-pub use error::{Error, RestoreError, SnapshotError};
+pub use config::{Config, Pipeline, SeatKeys, VoteRouting};
+pub use error::{BlockError, Error, Offence, RestoreError, SnapshotError};
+pub use head::Head;
 pub use input::Input;
 pub use outbox::{OUTBOX_BYTES_MAX, OUTBOX_ITEMS_MAX};
-pub use output::{BuildBlock, Event, Finalised, Offence, Output, Recipient};
-pub use pacing::Pipeline;
-pub use replica::{Config, Head, Replica, SeatKeys};
-pub use timing::VIEW_TIMEOUT_MS_MAX;
-pub use validate::BlockError;
-pub use vote_aggregation::VoteRouting;
+pub use output::{BuildBlock, Event, Finalised, Output, Recipient};
+pub use replica::Replica;
+pub use state::timing::VIEW_TIMEOUT_MS_MAX;
 pub use wal::WalRecord;

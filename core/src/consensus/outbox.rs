@@ -2,8 +2,8 @@
 //! it to disk. So a vote cannot be sent before the record that prevents a second, conflicting vote.
 
 use super::{
-    error::Error,
-    output::{Event, Offence, Output, Recipient},
+    error::{Error, Offence},
+    output::{Event, Output, Recipient},
     wal::WalRecord,
 };
 use crate::{types::NodeId, wire::consensus::Message};

@@ -2,11 +2,11 @@
 //! [`Output::InstallSnapshot`] are barriers: later outputs are not polled before
 //! [`super::Input::Persisted`].
 
-use super::{replica::Head, validate::BlockError, wal::WalRecord};
+use super::{error::Offence, head::Head, wal::WalRecord};
 use crate::{
-    ledger::{Block, Certificate, Evidence, Outcome, State, committee::CertificateError},
+    ledger::{Block, Certificate, Outcome, State},
     types::{Digest, Epoch, Height, NodeId, View},
-    wire::consensus::{Message, SignedProposalHeader, SignedViewChange, SignedVote},
+    wire::consensus::Message,
 };
 use alloc::boxed::Box;
 
@@ -149,76 +149,6 @@ pub enum Event {
         /// This node's seat, if it has one and the keys for it.
         seat: Option<usize>,
     },
-}
-
-/// An offence of a peer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Offence {
-    /// Two votes in one phase of one view, both validly signed.
-    #[error("voted twice in one phase of a view")]
-    DoubleVote(SignedVote, SignedVote),
-    /// Two blocks in one view, both validly signed.
-    #[error("proposed two blocks in one view")]
-    DoubleProposal(SignedProposalHeader, SignedProposalHeader),
-    /// Two different view changes to one view, both validly signed.
-    #[error("changed its mind about a view change")]
-    DoubleViewChange(Box<SignedViewChange>, Box<SignedViewChange>),
-    /// A commit vote, and a later view change that does not show the lock of that vote, both
-    /// validly signed.
-    #[error("hides in a view change what it has committed")]
-    HiddenLock(SignedVote, Box<SignedViewChange>),
-    /// A vote with an invalid signature, which broke an aggregate.
-    #[error("sent a vote whose signature is not valid")]
-    BadVote(SignedVote),
-    /// A message of another chain or epoch.
-    #[error("sent a message of another chain or epoch")]
-    WrongChainOrEpoch,
-    /// A message of a node without a seat.
-    #[error("has no seat in the committee")]
-    NotSeated,
-    /// An Ed25519 signature does not verify.
-    #[error("sent a message whose signature is not valid")]
-    BadSignature,
-    /// A proposal of a node that does not lead the view.
-    #[error("proposed out of turn")]
-    NotLeader,
-    /// A certificate of a node that does not collect the votes of the view.
-    #[error("sent a certificate of votes that it does not collect")]
-    NotCollector,
-    /// The proposal's justification is invalid.
-    #[error("justified a new view wrongly")]
-    BadJustification,
-    /// The view change contradicts itself.
-    #[error("sent a view change that contradicts itself")]
-    BadViewChange,
-    /// A certificate is invalid.
-    #[error("sent a bad certificate: {0}")]
-    BadCertificate(#[from] CertificateError),
-    /// A proposed or synced block is invalid.
-    #[error("sent a bad block: {0}")]
-    BadBlock(#[from] BlockError),
-    /// Synced blocks with a gap, or with certificates of other blocks.
-    #[error("sent blocks that do not follow each other")]
-    NonContiguousBlocks,
-}
-
-impl Offence {
-    /// Evidence that convicts the peer in the ledger, if the offence proves itself. Any other
-    /// offence only lowers a local score.
-    pub fn evidence(&self) -> Option<Evidence> {
-        let evidence = match self {
-            Self::DoubleVote(first, second) => Some(Evidence::Votes(*first, *second)),
-            Self::DoubleProposal(first, second) => Some(Evidence::Proposals(*first, *second)),
-            Self::DoubleViewChange(first, second) => {
-                Some(Evidence::ViewChanges((**first).clone(), (**second).clone()))
-            }
-            Self::HiddenLock(commit, change) => {
-                Some(Evidence::HiddenLock(*commit, (**change).clone()))
-            }
-            _ => None,
-        };
-        evidence.filter(Evidence::is_contradiction)
-    }
 }
 
 impl Output {

@@ -2,7 +2,10 @@
 //! node's clock. A block that a quorum has prepared before is proposed again byte for byte, so its
 //! time and view are not checked again.
 
-use super::replica::Head;
+use super::{
+    error::{BlockError, CertifiedError},
+    head::Head,
+};
 use crate::{
     crypto::KeyCache,
     ledger::{
@@ -11,57 +14,12 @@ use crate::{
         block::{BLOCK_LEN_MAX, transactions_root},
         committee::CertificateError,
         epoch, leader, leader_seed,
-        mutation::{self, Mutation},
-        transaction::{InvalidTransaction, TransactionBatch},
+        mutation::rule,
+        transaction_batch::TransactionBatch,
     },
     types::{Digest, Height, TimeMs, Unverified, Verified, View},
 };
 use alloc::vec::Vec;
-
-/// Why a block gets no vote. The proposer is at fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum BlockError {
-    #[error("of another chain")]
-    Chain,
-    #[error("of another epoch")]
-    Epoch,
-    #[error("does not follow the final block")]
-    Parent,
-    #[error("its proposer did not lead the view in which it says it was made")]
-    Proposer,
-    #[error("of view {found}, expected {expected}")]
-    View { found: View, expected: View },
-    #[error("not later than its parent by the shortest interval")]
-    TooSoon,
-    #[error("{0} ms ahead of this node's clock")]
-    TimeAhead(u64),
-    #[error("{0} ms behind this node's clock")]
-    TimeBehind(u64),
-    #[error("larger than {BLOCK_LEN_MAX} bytes")]
-    TooLarge,
-    #[error("its transactions are not those of its header")]
-    TransactionsRoot,
-    #[error("{0}")]
-    Transaction(#[from] InvalidTransaction),
-    #[error("executes to another state")]
-    StateRoot,
-    #[error("not the block that the view changes bind the leader to")]
-    NotPrepared,
-    #[error("names another committee for the next block")]
-    NextCommittee,
-    #[error("bears another seed than its term")]
-    Seed,
-    #[error("bears no valid VRF proof, or bears one that is not due")]
-    SeedProof,
-}
-
-impl BlockError {
-    /// Whether the proposer is at fault. A delayed block is nobody's fault.
-    pub(super) fn is_misbehaviour(&self) -> bool {
-        !matches!(self, Self::TimeBehind(_))
-    }
-}
 
 /// Results of earlier checks. They make later checks cheaper and do not change their outcome.
 #[derive(Debug, Default)]
@@ -134,25 +92,6 @@ pub(super) fn certified_block(
     Ok(executed.map_err(|_| ()))
 }
 
-/// Why a certified block is refused. The sender is at fault.
-#[derive(Debug)]
-pub(super) enum CertifiedError {
-    Certificate(CertificateError),
-    Block(BlockError),
-}
-
-impl From<CertificateError> for CertifiedError {
-    fn from(error: CertificateError) -> Self {
-        Self::Certificate(error)
-    }
-}
-
-impl From<BlockError> for CertifiedError {
-    fn from(error: BlockError) -> Self {
-        Self::Block(error)
-    }
-}
-
 /// Digest of the committee that decides the block after one with this outcome.
 pub(super) fn next_committee(
     head: &Head,
@@ -189,8 +128,8 @@ fn check_header(head: &Head, params: &Params, header: &Header) -> Result<(), Blo
         return Err(BlockError::Proposer);
     }
     let key = head.committee.vrf_key(seat).ok_or(BlockError::Proposer)?;
-    let is_proved = mutation::is_active(Mutation::SkipSeedProofCheck)
-        || leader_seed::verify_proof(header, key).is_ok();
+    let is_proved =
+        rule!(leader_seed::verify_proof(header, key).is_ok(), SkipSeedProofCheck => true);
     if header.proof.is_some() != leader_seed::ends_leader_term(params, header.height) || !is_proved
     {
         return Err(BlockError::SeedProof);

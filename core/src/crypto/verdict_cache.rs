@@ -32,8 +32,10 @@ impl<K: Ord, V: Copy> GenerationalCache<K, V> {
     }
 }
 
+type Verdicts = GenerationalCache<[u8; 32], bool>;
+
 thread_local! {
-    static VERDICTS: RefCell<Option<GenerationalCache<[u8; 32], bool>>> = const { RefCell::new(None) };
+    static VERDICTS: RefCell<Option<Verdicts>> = const { RefCell::new(None) };
 }
 
 /// Switches the cache of this thread on or off.

@@ -1,6 +1,6 @@
 //! Blocks and the contents that their headers commit to.
 
-use super::transaction::{SignedTransaction, TransactionId};
+use super::{ids::TransactionId, statement::ProposalHeader, transaction::SignedTransaction};
 use crate::{
     codec::BoundedVec,
     crypto::{
@@ -61,6 +61,20 @@ impl Header {
     /// The digest that names the block.
     pub fn digest(&self) -> Digest {
         hash_of(HashContext::BlockHeader, self)
+    }
+}
+
+impl ProposalHeader {
+    /// The header of a block that is proposed in a view.
+    pub fn of(view: View, block: &Block) -> Self {
+        let header = &block.header;
+        Self {
+            chain: header.chain,
+            epoch: header.epoch,
+            height: header.height,
+            view,
+            digest: header.digest(),
+        }
     }
 }
 

@@ -11,10 +11,10 @@
 //! two certificates.
 
 use super::{
-    Params, Seat,
-    committee::{CommitteeRecord, SEAT_WEIGHT_MAX, SEATS_MAX, SEATS_MIN, quorum_of},
+    committee::{CommitteeRecord, SEAT_WEIGHT_MAX, SEATS_MAX, SEATS_MIN, Seat, quorum_of},
     membership::MemberKeys,
-    mutation,
+    mutation::rule,
+    params::Params,
 };
 use crate::{
     codec::BoundedVec,
@@ -150,7 +150,7 @@ fn weight_changes(old: &CommitteeRecord, candidates: &[Candidate]) -> Vec<Weight
 fn apply_weight_changes(mut changes: Vec<WeightChange>, share: Weight) -> Vec<Seat> {
     changes.iter_mut().for_each(|m| m.target_weight = m.target_weight.min(share));
 
-    let is_bounded = !mutation::is_active(mutation::Mutation::SkipOverlapLimit);
+    let is_bounded = rule!(true, SkipOverlapLimit => false);
     let weight: Weight = changes.iter().map(|m| m.old_weight).sum();
     let budget = if is_bounded { weight.saturating_sub(quorum_of(weight)) } else { weight };
     let mut shrink = budget;
@@ -331,7 +331,8 @@ mod tests {
             old in prop::collection::vec(1..2000u64, 4..12),
             wanted in prop::collection::vec(0..2000u64, 4..14),
         ) {
-            let candidates: Vec<_> = wanted.iter().enumerate().map(|(n, w)| candidate(n as u8, *w)).collect();
+            let candidates = wanted.iter().enumerate().map(|(n, w)| candidate(n as u8, *w));
+            let candidates: Vec<_> = candidates.collect();
             let mut committee = record(&old);
             for _ in 0..64 {
                 let next = successor(&committee, &candidates, 0);

@@ -61,10 +61,10 @@ pub enum EvidenceError {
     #[error("the statements do not contradict each other")]
     NoContradiction,
     /// A statement is not signed by the accused.
-    #[error("a statement is not signed by the accused")]
+    #[error("the accused did not sign one of the statements")]
     BadSignature,
     /// The bonds of that epoch's members are released, and their keys may have leaked since.
-    #[error("the statements are too old to convict anybody")]
+    #[error("the statements are too old to convict a member")]
     TooOld,
 }
 

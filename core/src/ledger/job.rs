@@ -1,19 +1,19 @@
 //! Jobs in the ledger: the request, its progress and its contributors.
 
-use super::transaction::RefName;
+pub use super::ids::JobId;
+
+use super::ids::RefName;
 use crate::{
     codec::{BoundedString, BoundedVec},
     compute::{
         infer::Parts,
         params::{Architecture, JobParams, Topology},
     },
-    knowledge::Cid,
+    content::Cid,
     types::{Digest, Height, NodeId},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// The id of a job: the id of the transaction that submitted it.
-pub type JobId = Digest;
 /// Most contributors that a result lists; further ones are credited to no node.
 pub const CONTRIBUTORS_MAX: usize = 256;
 /// Most auditors of a result.

@@ -1,8 +1,8 @@
 //! The leader of each view. No other module decides it.
 
 use super::{
-    Committee, Seat,
-    mutation::{self, Mutation},
+    committee::{Committee, Seat},
+    mutation::rule,
 };
 use crate::{
     crypto::hash::{HashContext, hash_of},
@@ -25,8 +25,7 @@ pub fn leader(committee: &Committee, seed: &Digest, height: Height, view: View) 
 pub fn leader_among(seats: &[Seat], seed: &Digest, height: Height, view: View) -> usize {
     let mut is_drawn = vec![false; seats.len()];
     let sum = seats.iter().map(|seat| seat.weight).fold(0, Weight::saturating_add);
-    let even =
-        mutation::is_active(Mutation::UnweightedLeaders).then(|| sum / (seats.len() as u64).max(1));
+    let even = rule!(None, UnweightedLeaders => Some(sum / (seats.len() as u64).max(1)));
     let weight = |seat: &Seat| even.unwrap_or(seat.weight);
     let mut rest = u128::from(even.map_or(sum, |weight| weight.saturating_mul(seats.len() as u64)));
     let mut drawn = 0;
@@ -115,10 +114,10 @@ mod tests {
         assert_eq!(order, [4, 3, 2, 6, 0, 5, 1]);
     }
 
-    /// Checks the cost of withholding that docs/consensus.md states. At each end of a leader term,
-    /// a coalition with a third of the weight takes the reachable seed that gives it the most first
-    /// views of the next term. Two samples, one without withholding and one with it, are compared
-    /// with the exact prediction of the rule.
+    /// Checks the gain of withholding that docs/consensus/protocol.md states. At each end of a
+    /// leader term, a coalition with a third of the weight takes the reachable seed that gives it
+    /// the most first views of the next term. Two samples, one without withholding and one with it,
+    /// are compared with the exact prediction of the rule.
     #[test]
     fn bias_by_withholding_follows_from_the_rule() {
         const TERMS: u64 = 20_000;
@@ -152,7 +151,8 @@ mod tests {
         let expected = withheld_share(SEATS, LIARS, TERM_BLOCKS as usize);
         println!("seed {SEED:?}: first views of a third of the weight over {TERMS} terms:");
         println!(
-            "{honest:?} without withholding, {fair:.4} expected; {biased:?} with it, {expected:.4} expected"
+            "{honest:?} without withholding, {fair:.4} expected; {biased:?} with it, \
+             {expected:.4} expected"
         );
         assert!((honest.mean() - fair).abs() < honest.bound(), "{honest:?}");
         assert!(

@@ -4,10 +4,10 @@
 //! Every header carries the seed of its leader term, so one certified header gives the order of
 //! leaders without any earlier block. Only the proposer of the block that fixes the next seed can
 //! foresee it. That proposer can only choose between publishing the seed and leaving the block to
-//! the next leader (docs/consensus.md states what that is worth). Certificates are never a source
-//! of seeds: their aggregator chooses the signers.
+//! the next leader (docs/consensus/protocol.md states what that is worth). Certificates are never
+//! a source of seeds: their aggregator chooses the signers.
 
-use super::{Header, Params};
+use super::{block::Header, params::Params};
 use crate::{
     codec,
     crypto::{

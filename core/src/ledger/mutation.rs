@@ -2,6 +2,19 @@
 //! its checkers. Exists only with feature `simulation`, which no program enables; without it
 //! `is_active` is false at compile time.
 
+/// The value of a rule: `rule!(correct, Mutation => faulty)`. It is the correct value, unless the
+/// named mutation is active.
+macro_rules! rule {
+    ($correct:expr, $mutation:ident => $faulty:expr $(,)?) => {
+        if $crate::ledger::mutation::is_active($crate::ledger::mutation::Mutation::$mutation) {
+            $faulty
+        } else {
+            $correct
+        }
+    };
+}
+pub(crate) use rule;
+
 /// A faulty rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {

@@ -1,10 +1,7 @@
 //! The statements that a committee member signs about the decision of a height. Consensus carries
 //! them; the ledger judges two that convict their member, see [`super::evidence`].
 
-use super::{
-    block::Block,
-    committee::{Certificate, Vote},
-};
+use super::committee::{Certificate, Vote};
 use crate::{
     codec,
     crypto::{NodeKey, Signature, bls, hash::HashContext, node_key::BadSignature},
@@ -71,20 +68,6 @@ pub struct SignedViewChange {
     pub node: NodeId,
     /// Signature of the member.
     pub signature: Signature,
-}
-
-impl ProposalHeader {
-    /// The header of a block that is proposed in a view.
-    pub fn of(view: View, block: &Block) -> Self {
-        let header = &block.header;
-        Self {
-            chain: header.chain,
-            epoch: header.epoch,
-            height: header.height,
-            view,
-            digest: header.digest(),
-        }
-    }
 }
 
 impl SignedProposalHeader {

@@ -1,21 +1,23 @@
 //! Transactions: the requests to the ledger. Each names its chain, its sender's next nonce and the
 //! height at which it expires, and is signed with the sender's Ed25519 key.
 
-use super::evidence::Evidence;
-use super::job::{JobId, JobResult, JobSpec, Verdict};
-use super::membership::KeyRegistration;
-use super::verified_signatures::VerifiedSignatureCache;
-use crate::{
-    codec::BoundedString,
-    crypto::{
-        KeyLookup, NodeKey, Signature,
-        hash::{HashContext, hash_of},
-        signature_batch::SignatureBatch,
-    },
-    knowledge::Cid,
-    types::{ChainId, Digest, Height, NodeId, Unverified, Verified},
+pub use super::ids::{RefName, TransactionId};
+
+use super::{
+    evidence::Evidence,
+    ids::JobId,
+    job::{JobResult, JobSpec, Verdict},
+    membership::KeyRegistration,
 };
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use crate::{
+    content::Cid,
+    crypto::{
+        NodeKey, Signature,
+        hash::{HashContext, hash_of},
+    },
+    types::{ChainId, Height, NodeId, Unverified, Verified},
+};
+use alloc::{boxed::Box, sync::Arc};
 use borsh::{
     BorshDeserialize, BorshSerialize,
     io::{Read, Result as IoResult, Write},
@@ -26,14 +28,6 @@ use core::ops::Deref;
 pub const TRANSACTION_LEN_MAX: usize = 64 * 1024;
 /// Longest validity of a transaction, blocks.
 pub const VALIDITY_BLOCKS_MAX: Height = 4096;
-/// Longest name of a ref, bytes.
-pub const REF_NAME_LEN_MAX: usize = 160;
-
-/// The id of a transaction: the digest of the signed content.
-pub type TransactionId = Digest;
-/// Name of a ref: `<owner's NodeId in hex>/<path>`, or `models/<job>`.
-pub type RefName = BoundedString<REF_NAME_LEN_MAX>;
-
 /// The signed content of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Transaction {
@@ -56,7 +50,7 @@ pub enum Action {
     Register {
         /// A recent block.
         anchor: Height,
-        /// Solves the puzzle, see [`super::state::admission_digest`].
+        /// Solves the puzzle, see [`super::transition::admission::admission_digest`].
         solution: u64,
     },
     /// Requests a seat: moves balance into the bond, which determines the weight, and registers the
@@ -208,40 +202,5 @@ impl Unverified<SignedTransaction> {
             .verify_digest(&transaction.0.0, signature)
             .map_err(|_| InvalidTransaction::BadSignature)?;
         Ok(self.into_verified())
-    }
-}
-
-/// Transactions of one chain whose signatures are checked at once.
-pub struct TransactionBatch {
-    transactions: Vec<SignedTransaction>,
-    batch: SignatureBatch,
-}
-
-impl TransactionBatch {
-    /// Checks the chain. Signatures already in the cache are not checked again.
-    pub fn new(
-        transactions: Vec<SignedTransaction>,
-        chain: &ChainId,
-        cache: &VerifiedSignatureCache,
-        keys: &mut impl KeyLookup,
-    ) -> Result<Self, InvalidTransaction> {
-        let mut batch = SignatureBatch::default();
-        for signed in &transactions {
-            let SignedTransaction { transaction, signature } = signed;
-            if transaction.chain != *chain {
-                return Err(InvalidTransaction::WrongChain);
-            }
-            if cache.contains(signed) {
-                continue;
-            }
-            batch.add_digest(keys, &transaction.sender, &transaction.0.0, signature);
-        }
-        Ok(Self { transactions, batch })
-    }
-
-    /// Checks the signatures: either all are valid, or none is accepted.
-    pub fn verify(self) -> Result<Vec<Verified<SignedTransaction>>, InvalidTransaction> {
-        self.batch.verify().map_err(|_| InvalidTransaction::BadSignature)?;
-        Ok(self.transactions.into_iter().map(|t| Unverified::new(t).into_verified()).collect())
     }
 }

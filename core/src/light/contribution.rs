@@ -4,7 +4,7 @@
 //! with its proof. It is verified against a checkpoint that the reader trusts, without a network.
 //! It refuses a job that is not final, and a member that the job's result does not name.
 
-use super::{LightClient, LightError, handover::FILE_HANDOVERS_MAX};
+use super::{client::LightClient, error::LightError, handover::FILE_HANDOVERS_MAX};
 use crate::{
     codec::{self, BoundedVec, DecodeError},
     ledger::{
@@ -52,7 +52,8 @@ pub enum ContributionError {
     Light(#[from] LightError),
     /// The checkpoint and the file belong to different networks.
     #[error(
-        "the checkpoint belongs to network {known}, but the file to network {found}: take both from one network"
+        "the checkpoint belongs to network {known}, but the file to network {found}: \
+         take both from one network"
     )]
     OtherNetwork {
         /// The checkpoint's network.

@@ -5,14 +5,13 @@
 //! unless it is that of the known epoch, gives the record that the header names, and
 //! keeps a quorum of the weight.
 
-use super::{LightClient, LightError, Progress};
+use super::{
+    client::{LightClient, Progress},
+    error::{HandoverError, LightError},
+};
 use crate::{
     codec::{self, BoundedVec, DecodeError},
-    ledger::{
-        Committee, Phase, State,
-        committee::{CommitteeError, CommitteeRecord},
-        epoch,
-    },
+    ledger::{Committee, Phase, State, committee::CommitteeRecord, epoch},
     types::{ChainId, Epoch, TimeMs, Unverified, Verified},
     wire::light::{CommitteeHandover, FinalHeader},
 };
@@ -62,28 +61,6 @@ impl HandoverFile {
         }
         Ok(codec::decode(bytes, FILE_LEN_MAX)?)
     }
-}
-
-/// Why a committee handover is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HandoverError {
-    /// Out of order.
-    #[error("the committee handover of epoch {found}, expected that of epoch {expected}")]
-    Order {
-        /// The epoch of the handover.
-        found: Epoch,
-        /// The epoch of the known committee.
-        expected: Epoch,
-    },
-    /// The header does not end its epoch, or names another committee.
-    #[error("the committee is not the one that the header names for the next epoch")]
-    WrongCommittee,
-    /// The ledger makes no such committee.
-    #[error("{0}")]
-    Committee(#[from] CommitteeError),
-    /// The ledger moves no such weight in one handover.
-    #[error("the next committee keeps less than a quorum of the one before")]
-    NoOverlap,
 }
 
 impl CommitteeHandover {

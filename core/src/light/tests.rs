@@ -2,19 +2,20 @@
 
 use super::*;
 use crate::{
-    codec::BoundedVec,
+    codec::{self, BoundedVec},
     crypto::{NodeKey, bls, vrf},
     ledger::{
-        Genesis, Params, State, Vote,
+        Checkpoint, Committee, Entry, Genesis, Header, Key, Params, Phase, State, Vote,
         block::transactions_root,
-        committee::CommitteeError,
-        genesis::{GenesisFile, GenesisSeat, GenesisState},
+        committee::{CertificateError, CommitteeError},
+        genesis::{BootstrapError, GenesisFile, GenesisSeat, GenesisState},
+        leader, leader_seed,
+        state::ProvedEntry,
     },
-    types::NodeId,
-    wire::light::CommitteeHandover,
+    types::{ChainId, Digest, Epoch, Height, NodeId, Unverified},
+    wire::light::{CommitteeHandover, FinalHeader},
 };
-
-use alloc::vec;
+use alloc::{vec, vec::Vec};
 
 mod contribution;
 mod handovers;

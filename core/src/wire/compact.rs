@@ -10,8 +10,8 @@ use crate::compute::{
     array::Array,
     exact::{ExactStepResult, ExactStepTrace},
     infer::Inference,
+    limits::PARAMETERS_MAX,
     local_steps::LocalStepsResult,
-    params::PARAMETERS_MAX,
     state::{TrainingState, Weights},
 };
 use alloc::vec::Vec;
@@ -224,7 +224,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn comes_back(values in proptest::collection::vec(any::<i32>(), 0..300), shift in 0u32..32) {
+        fn comes_back(
+            values in proptest::collection::vec(any::<i32>(), 0..300),
+            shift in 0u32..32,
+        ) {
             let values: Vec<i32> = values.iter().map(|v| v >> shift).collect();
             prop_assert_eq!(unpacked::<300>(&packed(&values)).unwrap(), values);
         }

@@ -20,7 +20,7 @@ const LZ4: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecompressError {
     /// The tag or the length is missing or unknown.
-    #[error("no packed body")]
+    #[error("the body is not compressed")]
     Malformed,
     /// The body is longer than allowed.
     #[error("{len} bytes unpacked, where {len_max} are allowed")]

@@ -5,7 +5,7 @@
 use super::work::{JobProgress, RejectionKind};
 use crate::{
     codec::{BoundedBytes, BoundedString, BoundedVec},
-    knowledge::{Cid, object::BLOCK_LEN_MAX},
+    content::{Cid, object::BLOCK_LEN_MAX},
     ledger::{
         Certificate, Header, Key, Seat, SignedTransaction, committee::SEATS_MAX,
         state::ProvedEntry, transaction::TransactionId,

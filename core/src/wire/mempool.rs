@@ -28,8 +28,8 @@ pub enum Message {
     New {
         /// The transactions.
         transactions: Transactions,
-        /// Whether the sender cannot reach the next proposers. The first receivers then forward the
-        /// transactions as if they were their own.
+        /// Whether the sender cannot reach the next proposers. The first receivers then forward
+        /// the transactions as if they were their own.
         forward: bool,
     },
     /// Ids of transactions that have waited at the sender for a while and may be missing elsewhere.

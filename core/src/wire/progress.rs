@@ -6,7 +6,7 @@
 
 use crate::{
     codec::{BoundedString, BoundedVec},
-    knowledge::Cid,
+    content::Cid,
     ledger::job::{Contributor, FailReason, JOB_NAME_LEN_MAX, Job, JobId, JobKind, JobStatus},
     types::{NodeId, TimeMs},
 };
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::{
         compute::params::Architecture,
-        knowledge::CidCodec,
+        content::CidCodec,
         ledger::job::{InferenceTask, JobSpec, JobTask},
         types::Digest,
     };

@@ -1,7 +1,11 @@
-//! Attacks on rule 5 of the design, "Checks of work": wrong results never count, and their workers
-//! are named.
+//! Attacks on the checks of work (docs/ARCHITECTURE.md, invariant 4): wrong results never count,
+//! and their workers are named.
 
-use crate::sim::{ByzantineFault, Profile, Sim, node_id};
+use crate::{
+    byzantine::ByzantineFault,
+    fixture::node_id,
+    sim::{Profile, Sim},
+};
 use tequio_core::{
     compute::local_steps::{EpochOrder, LocalStepsInput},
     compute::params::Plan,
@@ -43,7 +47,7 @@ fn assert_units_correct(sim: &Sim) {
     let mut order = EpochOrder::new(sim.data().train().rows());
     for accepted in &sim.accepted {
         let id = tequio_core::compute::local_steps::WorkUnitId {
-            job: crate::sim::JOB,
+            job: crate::fixture::JOB,
             round: accepted.round,
             unit: accepted.unit,
         };

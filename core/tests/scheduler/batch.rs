@@ -1,7 +1,11 @@
 //! Batch inference: Freivalds' check verifies every part, and the answers equal those of one
 //! process.
 
-use crate::sim::{ByzantineFault, JOB, Profile, Sim, node_id};
+use crate::{
+    byzantine::ByzantineFault,
+    fixture::{JOB, node_id},
+    sim::{Profile, Sim},
+};
 use tequio_core::{
     machine::Machine,
     scheduler::coordinator::{Completion, Coordinator, JobInput, Outcome, Output, StartError},
@@ -91,7 +95,7 @@ fn a_batch_of_other_rows_or_another_model_is_refused() {
     let other = JobInput::Inference { classifier: classifier.clone(), rows };
     let start = |input| Coordinator::new(0, JOB, sim.spec.clone(), input, sim.config.clone());
     assert!(matches!(start(other), Err(StartError::WrongDataset { expected: 100, found: 99 })));
-    let training = crate::sim::data();
+    let training = crate::fixture::data();
     assert_eq!(start(training.into()).unwrap_err(), StartError::WrongInput);
     let mut honest = start(sim.input.clone()).unwrap();
     assert!(!matches!(honest.poll(), Some(Output::Finished(_))));

@@ -1,6 +1,10 @@
 //! Crashes of the coordinator before and after every write: the weights stay the same.
 
-use crate::sim::{ByzantineFault, JOB, Profile, Sim};
+use crate::{
+    byzantine::ByzantineFault,
+    fixture::JOB,
+    sim::{Profile, Sim},
+};
 use tequio_core::{
     codec,
     machine::Machine,

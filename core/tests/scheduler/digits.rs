@@ -1,7 +1,11 @@
 //! The specification's full run with local steps by many workers. It must produce the published
 //! digest.
 
-use crate::sim::{ByzantineFault, Profile, Sim, seed_bytes};
+use crate::{
+    byzantine::ByzantineFault,
+    fixture::seed_bytes,
+    sim::{Profile, Sim},
+};
 use tequio_core::{
     codec,
     compute::{
@@ -60,8 +64,7 @@ fn many_workers_and_a_byzantine_one_give_the_published_digest() {
     let mut sim = Sim::of(600, data, params, &crowd, |_, _| {});
     assert_eq!(sim.config.seed, seed_bytes(600, 0));
     let outcome = sim.run(300_000);
-    let sha: String =
-        outcome.trained().unwrap().weights.sha256().iter().map(|b| format!("{b:02x}")).collect();
+    let sha = hex::encode(outcome.trained().unwrap().weights.sha256());
     assert_eq!(sha, PUBLISHED);
     println!(
         "{} ms, {} messages, accuracy {:.4}, units by tabs {} of {}, checks {}, rejected {}",

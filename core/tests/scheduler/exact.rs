@@ -1,7 +1,11 @@
 //! Jobs in exact mode: Freivalds' check verifies every exact step, and the weights equal those of
 //! one process.
 
-use crate::sim::{ByzantineFault, Profile, Sim, node_id};
+use crate::{
+    byzantine::ByzantineFault,
+    fixture::node_id,
+    sim::{Profile, Sim},
+};
 use tequio_core::{compute::params::Mode, wire::work::Reason};
 
 const ROUNDS: u32 = 24;

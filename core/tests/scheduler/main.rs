@@ -5,8 +5,11 @@
 
 mod attacks;
 mod batch;
+mod byzantine;
 mod crashes;
 mod digits;
 mod exact;
+mod fixture;
 mod mix;
 mod sim;
+mod worker_outputs;

@@ -1,21 +1,21 @@
 //! A simulated network around one real coordinator and real workers. Byzantine workers are honest
 //! machines with rewritten outputs. Every run follows from its seed.
 
-use borsh::BorshSerialize;
+use crate::{
+    byzantine::ByzantineFault,
+    fixture::{JOB, data, node_id, seed_bytes, spec_of, task, task_of},
+};
 use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
     codec,
     compute::{
-        array::{Array, update_hash},
-        dataset::{CsvOptions, Dataset, Label, Samples, Scaling, prepare},
-        local_steps::{LocalStepsInput, LocalStepsResult, replay_step, state_before_step},
-        params::{JobParams, Mode, Plan},
+        dataset::{Dataset, Samples},
+        params::{JobParams, Plan},
         predict::Classifier,
-        state::{TrainingState, Weights},
+        state::Weights,
         train::train,
     },
-    crypto::hash::HashContext,
-    knowledge::{Cid, CidCodec},
+    content::{Cid, CidCodec},
     ledger::job::{InferenceTask, JobSpec, JobTask, TrainingTask},
     machine::Machine,
     scheduler::{
@@ -26,41 +26,8 @@ use tequio_core::{
         worker::{self, Offer, RequestFailed, Worker},
     },
     types::{Digest, NodeId, TimeMs},
-    wire::work::{Answer, Request, Response, Task, TaskOutput},
+    wire::work::{Answer, Request, Response, TaskOutput},
 };
-
-pub const JOB: Digest = Digest([9; 32]);
-
-/// The fault of a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ByzantineFault {
-    None,
-    /// Computes this step wrongly and the later steps honestly from there.
-    Step(u32),
-    /// Computes correctly, but submits another delta.
-    Delta,
-    /// Submits a delta that moves the model far off.
-    Poison,
-    /// Commits and never reveals.
-    NeverReveals,
-    /// Reveals, but after this many milliseconds.
-    RevealsLate(u64),
-    /// Reveals with another salt.
-    WrongSalt,
-    /// Submits a malformed result.
-    Malformed,
-    /// Takes leases and computes nothing.
-    Vanishes,
-    /// Computes this step wrongly, and sends no state on request.
-    WithholdsState(u32),
-    /// Computes this step wrongly, and sends a wrong state on request.
-    WrongState(u32),
-    /// For an exact step: a number of this product is wrong; 3 means the exponents. For an
-    /// inference part: a product (0) or a class is wrong.
-    Product(usize),
-    /// Honest, but sends every message twice.
-    Duplicates,
-}
 
 #[derive(Clone, Copy, Debug)]
 pub struct Profile {
@@ -95,7 +62,7 @@ pub struct Node {
 
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)]
-enum Event {
+pub enum Event {
     Arrives { node: usize, id: u64, request: Request },
     Answered { node: usize, id: u64, outcome: Result<Response, RequestFailed> },
     Computed { node: usize, compute_id: u64, output: TaskOutput },
@@ -128,55 +95,7 @@ pub struct Sim {
     queue: BTreeMap<(TimeMs, u64), Event>,
     sequence: u64,
     replies: BTreeMap<u64, (usize, u64)>,
-    withheld: BTreeSet<usize>,
-}
-
-/// Three blobs in four dimensions, 90 rows.
-pub fn data() -> Dataset {
-    let mut csv = String::from("a,b,c,d,class\n");
-    let mut x = 12345u64;
-    let mut noise = || {
-        x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (x >> 40) as f64 / (1u64 << 24) as f64 - 0.5
-    };
-    for row in 0..90 {
-        let class = row % 3;
-        let center = [[0.0, 1.0, 2.0, 0.5], [2.0, 0.0, 1.0, 1.5], [1.0, 2.0, 0.0, 2.5]][class];
-        let values: Vec<String> =
-            center.iter().map(|c| format!("{:.4}", c + 1.2 * noise())).collect();
-        csv += &format!("{},k{class}\n", values.join(","));
-    }
-    let options = CsvOptions {
-        header: true,
-        label: Label::Last,
-        separator: None,
-        scaling: Some(Scaling::PerColumn),
-        seed: 0,
-    };
-    prepare(csv.as_bytes(), &options).unwrap()
-}
-
-pub fn task(data: &Dataset, rounds: u32) -> TrainingTask {
-    let mut params = JobParams::for_dataset(data, &[8], 0).unwrap();
-    params.rows_per_step = 4;
-    params.mode = Mode::Local { units: 8, steps: 4 };
-    params.rounds = rounds;
-    task_of(data, params)
-}
-
-fn task_of(data: &Dataset, params: JobParams) -> TrainingTask {
-    TrainingTask { params, training_rows: data.train().rows(), spot_check_share: 65536 }
-}
-
-pub fn spec_of(data: &impl BorshSerialize, task: JobTask) -> JobSpec {
-    let dataset = Cid::of(CidCodec::Raw, &codec::encode(data));
-    JobSpec { name: "simulated".try_into().unwrap(), dataset, task }
-}
-
-pub fn node_id(n: usize) -> NodeId {
-    let mut id = [0x40; 32];
-    id[0] = n as u8;
-    NodeId(id)
+    pub withheld: BTreeSet<usize>,
 }
 
 impl Sim {
@@ -394,7 +313,7 @@ impl Sim {
         self.drain();
     }
 
-    fn at(&mut self, time: TimeMs, event: Event) {
+    pub fn at(&mut self, time: TimeMs, event: Event) {
         self.sequence += 1;
         self.queue.insert((time, self.sequence), event);
     }
@@ -559,179 +478,5 @@ impl Sim {
         for (_, (node, id)) in std::mem::take(&mut self.replies) {
             self.at(self.now + 50, Event::Answered { node, id, outcome: Err(RequestFailed) });
         }
-    }
-
-    fn perform_worker_output(&mut self, n: usize, output: worker::Output) {
-        let Profile { fault, latency_ms, unit_ms, .. } = self.nodes[n].profile;
-        match output {
-            worker::Output::Request { id, to: _, request } => {
-                let (request, delay) = self.rewrite(n, request);
-                let Some(request) = request else { return };
-                let time = self.now + latency_ms + delay;
-                if fault == ByzantineFault::Duplicates {
-                    // The answer to the copy is discarded.
-                    self.at(
-                        time,
-                        Event::Arrives { node: n, id: u64::MAX, request: request.clone() },
-                    );
-                }
-                self.at(time, Event::Arrives { node: n, id, request });
-            }
-            worker::Output::Compute { compute_id, task } => {
-                let output = compute(fault, &task);
-                self.at(self.now + unit_ms, Event::Computed { node: n, compute_id, output });
-            }
-            worker::Output::Event(event) => self.nodes[n].events.push(event),
-        }
-    }
-
-    fn rewrite(&mut self, n: usize, request: Request) -> (Option<Request>, u64) {
-        match (self.nodes[n].profile.fault, request) {
-            (
-                ByzantineFault::NeverReveals,
-                Request::Reveal { .. } | Request::RevealDigest { .. },
-            ) => (None, 0),
-            (
-                ByzantineFault::RevealsLate(ms),
-                request @ (Request::Reveal { .. } | Request::RevealDigest { .. }),
-            ) => (Some(request), ms),
-            (ByzantineFault::WrongSalt, Request::RevealDigest { lease, mut salt, digest }) => {
-                salt[0] ^= 1;
-                (Some(Request::RevealDigest { lease, salt, digest }), 0)
-            }
-            (ByzantineFault::WrongSalt, Request::Reveal { lease, mut salt, output }) => {
-                salt[0] ^= 1;
-                (Some(Request::Reveal { lease, salt, output }), 0)
-            }
-            (ByzantineFault::WithholdsState(_), Request::State { lease, step, .. }) => {
-                // The first time the worker admits that it has no state, then it stays silent.
-                let admits = self.withheld.insert(n);
-                (admits.then_some(Request::State { lease, step, state: None }), 0)
-            }
-            (_, request) => (Some(request), 0),
-        }
-    }
-}
-
-pub fn seed_bytes(seed: u64, salt: u8) -> [u8; 32] {
-    let mut bytes = [salt; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    bytes
-}
-
-fn compute(fault: ByzantineFault, task: &Task) -> TaskOutput {
-    let honest = task.run().unwrap();
-    match (fault, task, honest) {
-        (
-            ByzantineFault::Step(step)
-            | ByzantineFault::WithholdsState(step)
-            | ByzantineFault::WrongState(step),
-            Task::LocalSteps(input),
-            _,
-        ) => TaskOutput::LocalSteps(result_with_wrong_step(input, step)),
-        (ByzantineFault::WrongState(_), Task::State { .. }, TaskOutput::State(state)) => {
-            TaskOutput::State(corrupt_state(state))
-        }
-        (ByzantineFault::Delta, Task::LocalSteps(input), TaskOutput::LocalSteps(result)) => {
-            let mut delta = result.delta.to_vec();
-            delta[3] += 1;
-            TaskOutput::LocalSteps(sealed(input, result.step_digests.to_vec(), delta, result.macs))
-        }
-        (ByzantineFault::Poison, Task::LocalSteps(input), TaskOutput::LocalSteps(result)) => {
-            // As far off as the form allows, with alternating signs.
-            let far = |(i, w): (usize, &i32)| {
-                if i % 2 == 0 { (1 << 30) - 1 - w } else { -(1 << 30) + 1 - w }
-            };
-            let delta = input.weights.as_slice().iter().enumerate().map(far).collect();
-            TaskOutput::LocalSteps(sealed(input, result.step_digests.to_vec(), delta, result.macs))
-        }
-        (ByzantineFault::Malformed, Task::LocalSteps(input), TaskOutput::LocalSteps(result)) => {
-            TaskOutput::LocalSteps(sealed(
-                input,
-                result.step_digests.to_vec(),
-                vec![1, 2, 3],
-                result.macs,
-            ))
-        }
-        (ByzantineFault::Product(0), _, TaskOutput::InferencePart(mut answers)) => {
-            answers.products = Array::new(flip_bit(answers.products.into_vec())).unwrap();
-            TaskOutput::InferencePart(answers)
-        }
-        (ByzantineFault::Product(_), _, TaskOutput::InferencePart(mut answers)) => {
-            let mut classes = answers.classes.into_vec();
-            classes[0] = (classes[0] + 1) % 3;
-            answers.classes = Array::new(classes).unwrap();
-            TaskOutput::InferencePart(answers)
-        }
-        (ByzantineFault::Product(which), _, TaskOutput::ExactStep(mut trace)) => {
-            match which {
-                0 => trace.forward = Array::new(flip_bit(trace.forward.into_vec())).unwrap(),
-                1 => trace.backward = Array::new(flip_bit(trace.backward.into_vec())).unwrap(),
-                2 => {
-                    trace.result.gradients =
-                        Array::new(flip_bit(trace.result.gradients.into_vec())).unwrap()
-                }
-                _ => {
-                    let exponents =
-                        trace.result.exponents.iter().map(|e| e ^ 1).collect::<Vec<_>>();
-                    trace.result.exponents = exponents.try_into().unwrap();
-                }
-            }
-            TaskOutput::ExactStep(trace)
-        }
-        (_, _, honest) => honest,
-    }
-}
-
-fn flip_bit(mut values: Vec<i32>) -> Vec<i32> {
-    let middle = values.len() / 2;
-    values[middle] ^= 1;
-    values
-}
-
-/// Flips one bit of one weight after `step` and computes the rest honestly.
-fn result_with_wrong_step(input: &LocalStepsInput, step: u32) -> LocalStepsResult {
-    let plan = input.params.clone().validate().unwrap();
-    let mut state = state_before_step(&plan, &input.id, &input.weights, &input.rows, 0).unwrap();
-    let mut digests = Vec::new();
-    for s in 0..plan.steps_per_unit() {
-        state = replay_step(&plan, &input.id, &state, &input.rows, s).unwrap();
-        if s == step {
-            state = corrupt_state(state);
-        }
-        digests.push(state.digest(&input.id, s));
-    }
-    let delta = state
-        .weights()
-        .as_slice()
-        .iter()
-        .zip(input.weights.as_slice())
-        .map(|(e, s)| e - s)
-        .collect();
-    sealed(input, digests, delta, plan.macs_per_unit())
-}
-
-fn corrupt_state(state: TrainingState) -> TrainingState {
-    let mut weights = state.weights().as_slice().to_vec();
-    weights[0] ^= 1 << 20;
-    codec::decode(&codec::encode(&(weights, state.momentum().to_vec())), usize::MAX).unwrap()
-}
-
-/// A result whose digest matches its contents, whatever they are.
-fn sealed(
-    input: &LocalStepsInput,
-    step_digests: Vec<Digest>,
-    delta: Vec<i32>,
-    macs: u64,
-) -> LocalStepsResult {
-    let mut hasher = HashContext::LaneResult.hasher();
-    hasher.update(&codec::encode(&(input.id, input.weights.hash(), &step_digests)));
-    hasher.update(&macs.to_le_bytes());
-    update_hash(&mut hasher, &delta);
-    LocalStepsResult {
-        step_digests: step_digests.try_into().unwrap(),
-        delta: Array::new(delta).unwrap(),
-        macs,
-        digest: Digest(*hasher.finalize().as_bytes()),
     }
 }

@@ -1,7 +1,7 @@
 //! Errors as clients see them: a status and `{"error": {"code", "message"}}`.
 
 use crate::{
-    node::{context::NotAccepted, mempool::Rejected},
+    node::mempool::{Rejected, verify::admission::NotAccepted},
     store::OutboxError,
 };
 use axum::{
@@ -51,7 +51,8 @@ impl ApiError {
     /// A job that the ledger does not have.
     pub fn no_job(id: impl std::fmt::Display) -> Self {
         let message = format!(
-            "job {id} not found: it is of another network, or this node is behind; `tequio job list` shows those it knows"
+            "job {id} not found: it is of another network, or this node is behind; `tequio job \
+             list` shows the jobs of this node's ledger"
         );
         Self::of(StatusCode::NOT_FOUND, "NOT_FOUND", message)
     }
@@ -65,7 +66,7 @@ impl ApiError {
     pub fn unauthorized() -> Self {
         let message = format!(
             "this needs the header `Authorization: Bearer TOKEN`, TOKEN as in {}",
-            super::TOKEN_FILE
+            super::token::TOKEN_FILE
         );
         Self::of(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
     }
@@ -82,7 +83,8 @@ impl ApiError {
         // Repeats only a part of the client's text.
         let host: String = host.chars().take(HOST_SHOWN_CHARS_MAX).collect();
         let message = format!(
-            "the Host header is {host:?}, but must be an IP address, localhost, or a name in the node's `http_hosts` \
+            "the Host header is {host:?}, but must be an IP address, localhost, or a name in the \
+             node's `http_hosts` \
              (--http-host, TEQUIO_HTTP_HOSTS)"
         );
         Self::of(StatusCode::MISDIRECTED_REQUEST, "HOST", message)
@@ -118,7 +120,7 @@ impl ApiError {
     /// An internal error.
     pub fn internal(error: impl std::fmt::Display) -> Self {
         tracing::error!(%error, "the API cannot answer");
-        let message = "the node cannot answer; its log says why".into();
+        let message = "the node cannot answer; its log has the cause".into();
         Self::of(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message)
     }
 

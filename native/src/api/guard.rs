@@ -1,11 +1,10 @@
 //! Checks before every handler: the rate limit of each address, the `Host` header, and the token
 //! for requests that change state.
 
-use super::{Api, error::ApiError};
-use crate::{config::HostName, node::context::NodeContext};
-use anyhow::Context as _;
+use super::{error::ApiError, token::Token};
+use crate::{config::HostName, node::telemetry::metrics::Metrics, store::Store};
 use axum::{
-    extract::{ConnectInfo, FromRequestParts, Request, State},
+    extract::{ConnectInfo, FromRef, FromRequestParts, Request, State},
     http::{StatusCode, Version, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -13,15 +12,10 @@ use axum::{
 use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
-    path::Path,
     sync::Arc,
 };
-use tequio_host::{RateLimit, files};
+use tequio_host::RateLimit;
 
-/// Name of the file with the token, in a node's directory.
-pub const TOKEN_FILE: &str = "api-token";
-const TOKEN_LEN_MAX: usize = 256;
-const TOKEN_CHARS_MIN: usize = 16;
 /// Requests of one address per second.
 pub const RATE_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
 /// Largest burst of requests of one address.
@@ -29,15 +23,16 @@ pub const BURST: NonZeroU32 = NonZeroU32::new(300).unwrap();
 
 /// Counts requests by address, and checks `Host` against the names of this node.
 pub struct Guard {
-    context: Arc<NodeContext>,
+    metrics: Arc<Metrics>,
+    store: Arc<Store>,
     hosts: Vec<HostName>,
     rate: RateLimit,
 }
 
 impl Guard {
     /// A guard without any counted requests.
-    pub fn new(context: Arc<NodeContext>, hosts: Vec<HostName>) -> Self {
-        Self { context, hosts, rate: RateLimit::start(RATE_PER_SECOND, BURST) }
+    pub fn new(metrics: Arc<Metrics>, store: Arc<Store>, hosts: Vec<HostName>) -> Self {
+        Self { metrics, store, hosts, rate: RateLimit::start(RATE_PER_SECOND, BURST) }
     }
 }
 
@@ -48,9 +43,9 @@ pub async fn check(
     request: Request,
     next: Next,
 ) -> Response {
-    guard.context.metrics.http_requests.inc();
+    guard.metrics.http_requests.inc();
     if guard.rate.check(addr.ip()).is_err() {
-        guard.context.metrics.http_limited.inc();
+        guard.metrics.http_limited.inc();
         return ApiError::limited().into_response();
     }
     if let Err(host) = check_host(&request, &guard.hosts) {
@@ -58,7 +53,7 @@ pub async fn check(
     }
     let response = as_api_error(next.run(request).await).await;
     // If a write failed, it is the cause of any handler's error, and the node ends because of it.
-    match guard.context.store.failures().borrow().clone() {
+    match guard.store.failures().borrow().clone() {
         Some(failure) if response.status() == StatusCode::INTERNAL_SERVER_ERROR => {
             ApiError::storage(failure).into_response()
         }
@@ -113,59 +108,21 @@ fn is_allowed(host: &str, names: &[HostName]) -> bool {
         || names.iter().any(|allowed| allowed.is(name))
 }
 
-/// The token that allows a client to change state. It is never shown.
-pub struct Token(String);
-
-impl Token {
-    /// Reads the token from its file.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let place = || {
-            format!(
-                "cannot read {}: remove it, and the node makes another at its next start",
-                path.display()
-            )
-        };
-        let bytes = files::read_capped(path, TOKEN_LEN_MAX).with_context(place)?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| anyhow::anyhow!("it is not UTF-8 text"))
-            .with_context(place)?;
-        let text = text.trim().to_owned();
-        anyhow::ensure!(
-            text.len() >= TOKEN_CHARS_MIN,
-            "{}: the token is shorter than {TOKEN_CHARS_MIN} characters; remove the file, and the node makes another at its \
-             next start",
-            path.display()
-        );
-        Ok(Self(text))
-    }
-
-    /// Random bytes as text.
-    pub fn spell(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
-    }
-
-    /// The `Authorization` header of this program's own requests.
-    pub fn bearer(&self) -> String {
-        format!("Bearer {}", self.0)
-    }
-
-    /// Compares in constant time.
-    fn is(&self, other: &str) -> bool {
-        let differences = self.0.bytes().zip(other.bytes()).fold(0, |all, (a, b)| all | (a ^ b));
-        self.0.len() == other.len() && std::hint::black_box(differences) == 0
-    }
-}
-
 /// An extractor for handlers that change state. It succeeds only with the right token.
 pub struct Authorized;
 
-impl FromRequestParts<Api> for Authorized {
+impl<S> FromRequestParts<S> for Authorized
+where
+    S: Send + Sync,
+    Arc<Token>: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let given = parts.headers.get(header::AUTHORIZATION).and_then(|h| h.to_str().ok());
+        let token = Arc::<Token>::from_ref(state);
         match given.and_then(|h| h.strip_prefix("Bearer ")) {
-            Some(token) if api.token.is(token.trim()) => Ok(Self),
+            Some(given) if token.is(given.trim()) => Ok(Self),
             _ => Err(ApiError::unauthorized()),
         }
     }
@@ -244,14 +201,5 @@ mod tests {
         let own = as_api_error(ApiError::unauthorized().into_response()).await;
         let body = axum::body::to_bytes(own.into_body(), 4096).await.unwrap();
         assert!(String::from_utf8_lossy(&body).contains("UNAUTHORIZED"), "as it was");
-    }
-
-    #[test]
-    fn the_token_is_compared_as_a_whole() {
-        let token = Token("0123456789abcdef".into());
-        assert!(token.is("0123456789abcdef"));
-        for wrong in ["", "0123456789abcde", "0123456789abcdef0", "0123456789abcdee"] {
-            assert!(!token.is(wrong), "{wrong}");
-        }
     }
 }

@@ -1,23 +1,26 @@
 //! Jobs: submission of a data set, progress, cancellation, and the proof of a result.
 
 use super::{
-    Api,
     error::ApiError,
     guard::Authorized,
-    read::reading,
-    submission::{ClientKey, submit},
+    reading::reading,
+    submission::{ClientKey, JobsApi, PreparedJob, submit},
     view,
+    writes::{WriteResult, write},
 };
 use crate::{
     data,
-    node::{context::NodeContext, light, objects, write_outbox},
-    store::{ClientWrite, WriteStage},
+    node::{
+        chain::proofs,
+        chain_view::ChainView,
+        jobs::progress::{JobsView, proof_keys},
+    },
 };
 use axum::{
     Json,
     body::Bytes,
     extract::{Path, Query, State},
-    http::{StatusCode, header},
+    http::header,
     response::{
         IntoResponse, Sse,
         sse::{Event, KeepAlive},
@@ -30,18 +33,17 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use tequio_core::{
     codec::{self, BoundedString, BoundedVec},
     compute::{
-        dataset::{
-            CsvOptions, DATASET_BYTES_MAX, DatasetError, Label, Scaling, prepare, read_batch,
-        },
+        dataset::{CsvOptions, DatasetError, Label, Scaling, prepare, read_batch},
+        limits::DATASET_BYTES_MAX,
         params::JobParams,
     },
-    knowledge::{model::Model, object},
+    content::object,
     ledger::{
-        Action, TransactionId,
+        Action,
         job::{InferenceTask, JOB_NAME_LEN_MAX, JobId, JobSpec, JobStatus, JobTask, TrainingTask},
     },
+    objects::model::Model,
     scheduler::coordinator::FULL_SHARE,
-    types::Height,
     wire::light::Response,
 };
 
@@ -84,10 +86,10 @@ const fn yes() -> bool {
     true
 }
 
-pub async fn list(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
-    let views = |context: &NodeContext| {
-        let listed = crate::node::jobs::progress_of_all(context);
-        listed.iter().map(|progress| view::in_list(context, progress)).collect::<Vec<_>>()
+pub async fn list(State(api): State<Arc<JobsApi>>) -> Result<Json<Value>, ApiError> {
+    let views = |api: &Arc<JobsApi>| {
+        let listed = api.jobs.progress_of_all();
+        listed.iter().map(|progress| view::in_list(&api.chain, progress)).collect::<Vec<_>>()
     };
     let jobs = reading(&api, views).await?;
     Ok(Json(json!({"jobs": jobs})))
@@ -97,30 +99,30 @@ pub async fn list(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
 /// ledger, or its write is queued.
 pub async fn train(
     _: Authorized,
-    State(api): State<Api>,
+    State(api): State<Arc<JobsApi>>,
     key: ClientKey,
     Query(options): Query<Train>,
     body: Bytes,
 ) -> Result<impl IntoResponse, ApiError> {
-    let (key, body) = key.of_content(&api, "train", &options, body).await?;
+    let (key, body) = key.of_content("train", &options, body).await?;
     if let Some(answer) = key.known(&api).await? {
         return Ok(answer);
     }
-    submit(&api, key, reading(&api, move |_| prepare_training(&options, body.to_vec())).await??)
+    submit(&api, key, reading(&(), move |()| prepare_training(&options, body.to_vec())).await??)
         .await
 }
 
 /// Prepares rows for the model of a final training, stores them as an object and submits the job.
 pub async fn infer(
     _: Authorized,
-    State(api): State<Api>,
+    State(api): State<Arc<JobsApi>>,
     Path(trained): Path<String>,
     key: ClientKey,
     Query(options): Query<Infer>,
     body: Bytes,
 ) -> Result<impl IntoResponse, ApiError> {
-    let (id, job) = known(&api.context, &trained)?;
-    let (key, body) = key.of_content(&api, &format!("infer {id}"), &options, body).await?;
+    let (id, job) = known(&api.chain, &trained)?;
+    let (key, body) = key.of_content(&format!("infer {id}"), &options, body).await?;
     if let Some(answer) = key.known(&api).await? {
         return Ok(answer);
     }
@@ -128,9 +130,7 @@ pub async fn infer(
         return Err(ApiError::conflict("this job has not trained a model, or is not final yet"));
     };
     let cid = result.output.cid();
-    let block =
-        tokio::time::timeout(MODEL_WITHIN, objects::fetch(&api.context, cid, job.coordinator))
-            .await;
+    let block = tokio::time::timeout(MODEL_WITHIN, api.objects.fetch(cid, job.coordinator)).await;
     let missing = |_| {
         ApiError::busy(format!(
             "the model {cid} is not here yet, and no peer has sent it: try again"
@@ -141,44 +141,9 @@ pub async fn infer(
     let architecture = task.params.architecture.clone();
     let task = InferenceTask { training_job: id, model: cid, architecture, rows: 0 };
     let specified =
-        reading(&api, move |_| prepare_inference(&options, task, &model, body.to_vec())).await??;
+        reading(&(), move |()| prepare_inference(&options, task, &model, body.to_vec())).await??;
     submit(&api, key, specified).await
 }
-
-/// The state of a write when its client is answered.
-pub(super) enum WriteResult {
-    Applied {
-        transaction: TransactionId,
-        height: Height,
-    },
-    /// Stored, but in no block yet. The client can query the outcome by this number.
-    Queued(u64),
-}
-
-/// Submits a write of this node to the ledger, or reports that it is queued until there is a
-/// quorum.
-pub(super) async fn write(
-    api: &Api,
-    action: Action,
-) -> Result<(StatusCode, WriteResult), ApiError> {
-    outcome(api, write_outbox::submit(&api.context, ClientWrite::Own(action)).await?).await
-}
-
-/// Waits for the outcome of a queued write while its client waits.
-pub(super) async fn outcome(api: &Api, number: u64) -> Result<(StatusCode, WriteResult), ApiError> {
-    match write_outbox::wait_for_outcome(&api.context, number).await.map_err(ApiError::internal)? {
-        WriteStage::Applied { transaction, height } => {
-            Ok((StatusCode::OK, WriteResult::Applied { transaction, height }))
-        }
-        WriteStage::Refused { reason } => Err(ApiError::conflict(reason)),
-        WriteStage::Waiting | WriteStage::Sent { .. } => {
-            Ok((StatusCode::ACCEPTED, WriteResult::Queued(number)))
-        }
-    }
-}
-
-/// A job, its data, and its description in the answer.
-pub(super) type PreparedJob = (JobSpec, Vec<object::Block>, Value);
 
 fn prepare_inference(
     options: &Infer,
@@ -259,10 +224,12 @@ fn prepare_training(options: &Train, body: Vec<u8>) -> Result<PreparedJob, ApiEr
     };
     let spec = JobSpec { name: job_name(name)?, dataset: cid, task: JobTask::Train(task) };
     let about = json!({
-        "name": spec.name.to_string(), "dataset_cid": cid.to_string(), "features": dataset.features(),
+        "name": spec.name.to_string(), "dataset_cid": cid.to_string(),
+        "features": dataset.features(),
         "classes": dataset.classes().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "training_rows": dataset.train().rows(), "test_rows": dataset.test().rows(),
-        "rounds": plan.rounds(), "units_total": u64::from(plan.rounds()) * u64::from(plan.units_per_round()),
+        "rounds": plan.rounds(),
+        "units_total": u64::from(plan.rounds()) * u64::from(plan.units_per_round()),
     });
     Ok((spec, blocks, about))
 }
@@ -277,32 +244,32 @@ fn layers(text: &str) -> Result<Vec<u32>, ApiError> {
     text.split(',').filter(|part| !part.trim().is_empty()).map(width).collect()
 }
 
-fn known(
-    context: &NodeContext,
-    id: &str,
-) -> Result<(JobId, tequio_core::ledger::job::Job), ApiError> {
+fn known(chain: &ChainView, id: &str) -> Result<(JobId, tequio_core::ledger::job::Job), ApiError> {
     let id: JobId = id.parse().map_err(ApiError::bad)?;
-    context.job(&id).map(|job| (id, job)).ok_or_else(|| ApiError::no_job(id))
+    chain.job(&id).map(|job| (id, job)).ok_or_else(|| ApiError::no_job(id))
 }
 
-pub async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
-    let (id, job) = known(&api.context, &id)?;
-    Ok(Json(reading(&api, move |c| view::job(c, &id, &job)).await?))
+pub async fn show(
+    State(api): State<Arc<JobsApi>>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let (id, job) = known(&api.chain, &id)?;
+    Ok(Json(reading(&api, move |api| view::job(&api.jobs, &id, &job)).await?))
 }
 
 pub async fn cancel(
     _: Authorized,
-    State(api): State<Api>,
+    State(api): State<Arc<JobsApi>>,
     Path(id): Path<String>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let (id, _) = known(&api.context, &id)?;
-    let (status, done) = write(&api, Action::CancelJob { job: id }).await?;
+    let (id, _) = known(&api.chain, &id)?;
+    let (status, done) = write(&api.outbox, Action::CancelJob { job: id }).await?;
     let view = match done {
         WriteResult::Applied { transaction, height } => {
             json!({"id": id.to_string(), "transaction": transaction.to_string(), "height": height})
         }
         WriteResult::Queued(number) => {
-            let reduced = api.context.is_reduced();
+            let reduced = api.chain.is_reduced();
             json!({"id": id.to_string(), "queued": number, "final": false, "reduced": reduced})
         }
     };
@@ -312,30 +279,37 @@ pub async fn cancel(
 /// The newest proof of a job and its ref, with the header that proves them, in the protocol's own
 /// encoding.
 pub async fn proof(
-    State(api): State<Api>,
+    State(api): State<Arc<JobsApi>>,
     Path(id): Path<String>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let (id, job) = known(&api.context, &id)?;
-    let keys = crate::node::jobs::proof_keys(&id, job.spec.kind())
+    let (id, job) = known(&api.chain, &id)?;
+    let keys = proof_keys(&id, job.spec.kind())
         .ok_or_else(|| ApiError::internal("a job's name is too long"))?;
-    let (header, entries) = light::prove(&api.context, &keys);
+    let (header, entries) = proofs::prove(&api.chain, &keys);
     let response = Response::Proved { header, entries: BoundedVec::truncated(entries) };
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], codec::encode(&response)))
 }
 
 /// Streams the progress of a job at each change, until the job is over.
 pub async fn events(
-    State(api): State<Api>,
+    State(api): State<Arc<JobsApi>>,
     Path(id): Path<String>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let (id, _) = known(&api.context, &id)?;
-    let watch = JobStream { context: api.context.clone(), id, last: Value::Null, over: false };
+    let (id, _) = known(&api.chain, &id)?;
+    let watch = JobStream {
+        chain: api.chain.clone(),
+        jobs: api.jobs.clone(),
+        id,
+        last: Value::Null,
+        over: false,
+    };
     Ok(Sse::new(stream::unfold(watch, JobStream::next))
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
 struct JobStream {
-    context: Arc<NodeContext>,
+    chain: ChainView,
+    jobs: JobsView,
     id: JobId,
     last: Value,
     over: bool,
@@ -343,14 +317,14 @@ struct JobStream {
 
 impl JobStream {
     async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
-        let mut tips = self.context.watch_tip();
-        let mut reports = self.context.reports.watch();
+        let mut tips = self.chain.watch_tip();
+        let mut reports = self.jobs.reports.watch();
         while !self.over {
-            let job = self.context.job(&self.id)?;
-            let (context, id) = (self.context.clone(), self.id);
+            let job = self.chain.job(&self.id)?;
+            let (jobs, id) = (self.jobs.clone(), self.id);
             self.over = matches!(job.status, JobStatus::Final { .. } | JobStatus::Failed { .. });
             let view =
-                tokio::task::spawn_blocking(move || view::job(&context, &id, &job)).await.ok()?;
+                tokio::task::spawn_blocking(move || view::job(&jobs, &id, &job)).await.ok()?;
             if view != self.last {
                 self.last = view;
                 let event = Event::default().event("job").data(self.last.to_string());

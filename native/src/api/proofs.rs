@@ -1,13 +1,17 @@
 //! Checkpoints, from which light clients start, and the committee handovers from there to the head.
 
-use super::{Api, error::ApiError, read::reading};
-use crate::node::light;
+use super::{error::ApiError, reading::reading};
+use crate::{
+    node::{chain::proofs, chain_view::ChainView},
+    store::Store,
+};
 use axum::{
     extract::{Query, State},
     http::{HeaderName, header},
     response::IntoResponse,
 };
 use serde::Deserialize;
+use std::sync::Arc;
 use tequio_core::{
     codec,
     types::Epoch,
@@ -15,6 +19,13 @@ use tequio_core::{
 };
 
 const BYTES: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/octet-stream")];
+
+/// What these handlers use of the node.
+pub struct ProofsApi {
+    pub chain: ChainView,
+    pub store: Arc<Store>,
+    pub checkpoint: Arc<[u8]>,
+}
 
 /// The query of `/v1/checkpoint`.
 #[derive(Deserialize)]
@@ -26,12 +37,12 @@ pub struct Checkpoint {
 
 /// The newest head as a checkpoint file, or the file that the node was started with.
 pub async fn checkpoint(
-    State(api): State<Api>,
+    State(api): State<Arc<ProofsApi>>,
     Query(Checkpoint { root }): Query<Checkpoint>,
 ) -> Result<impl IntoResponse, ApiError> {
     let bytes = match root {
-        true => api.context.checkpoint.clone(),
-        false => light::checkpoint(&api.context)
+        true => api.checkpoint.to_vec(),
+        false => proofs::checkpoint(&api.chain)
             .ok_or_else(|| ApiError::internal("the state has no committee"))?,
     };
     Ok((BYTES, bytes))
@@ -48,10 +59,11 @@ pub struct Page {
 /// Committee handovers in the encoding of the light protocol, at most [`HANDOVERS_MAX`] and as many
 /// as fit into an answer.
 pub async fn handovers(
-    State(api): State<Api>,
+    State(api): State<Arc<ProofsApi>>,
     Query(Page { from, count }): Query<Page>,
 ) -> Result<impl IntoResponse, ApiError> {
     let count = count.unwrap_or(HANDOVERS_MAX as u16);
-    let handovers = reading(&api, move |context| light::handovers(context, from, count)).await?;
+    let handovers =
+        reading(&api, move |api| proofs::handovers(&api.chain, &api.store, from, count)).await?;
     Ok((BYTES, codec::encode(&Response::Handovers(handovers))))
 }

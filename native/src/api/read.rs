@@ -1,9 +1,16 @@
 //! Read-only requests except for jobs: status, ledger, objects, transactions, metrics.
 
-use super::{Api, error::ApiError, guard::Authorized, view};
+use super::{error::ApiError, guard::Authorized, reading::reading, view};
 use crate::{
-    node::{context::NodeContext, write_outbox},
-    store::{ClientWrite, StoreError},
+    node::{
+        chain::sync_status::SyncStatus,
+        chain_view::ChainView,
+        jobs::coordinators::Coordinators,
+        mempool::{Mempool, verify::admission::Admission},
+        telemetry::{events::EventLog, metrics::Metrics},
+        writes::outbox::WriteOutbox,
+    },
+    store::{ClientWrite, Store, StoreError},
 };
 use axum::{
     Json,
@@ -17,82 +24,91 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tequio_core::{
     codec,
-    knowledge::{Cid, CidCodec},
+    content::{Cid, CidCodec},
     ledger::{SignedTransaction, TransactionId, transaction::TRANSACTION_LEN_MAX},
     types::NodeId,
 };
-use tequio_p2p::{Path as PeerPath, identity};
+use tequio_p2p::{Network, Path as PeerPath, identity};
 
 type Answer = Result<Json<Value>, ApiError>;
 
-/// Runs a function that reads the disk on a thread that may block.
-pub async fn reading<T: Send + 'static>(
-    api: &Api,
-    read: impl FnOnce(&NodeContext) -> T + Send + 'static,
-) -> Result<T, ApiError> {
-    let context: Arc<NodeContext> = api.context.clone();
-    tokio::task::spawn_blocking(move || read(&context)).await.map_err(ApiError::internal)
+/// What these handlers use of the node.
+pub struct ReadApi {
+    pub chain: ChainView,
+    pub store: Arc<Store>,
+    pub network: Network,
+    pub mempool: Arc<Mempool>,
+    pub admission: Admission,
+    pub coordinators: Coordinators,
+    pub outbox: WriteOutbox,
+    pub sync_status: Arc<SyncStatus>,
+    pub metrics: Arc<Metrics>,
+    pub events: Arc<EventLog>,
 }
 
-pub async fn status(State(api): State<Api>) -> Answer {
-    let context = &api.context;
-    let tip = context.tip();
+pub async fn status(State(api): State<Arc<ReadApi>>) -> Answer {
+    let tip = api.chain.tip();
     let head = &tip.header.header;
-    let age_ms = context.head_age_ms();
-    let queue = reading(&api, |c| c.store.outbox_entries()).await?.map_err(ApiError::internal)?;
+    let age_ms = api.chain.head_age_ms();
+    let queue =
+        reading(&api.store, |store| store.outbox_entries()).await?.map_err(ApiError::internal)?;
     let queued = queue.iter().filter(|(_, queued)| !queued.stage.is_settled()).count();
-    let account = tip.state.account(&context.id).map(view::account);
-    let lowest = reading(&api, |c| c.store.lowest_block()).await?.map_err(ApiError::internal)?;
+    let account = tip.state.account(&api.chain.node).map(view::account);
+    let lowest =
+        reading(&api.store, |store| store.lowest_block()).await?.map_err(ApiError::internal)?;
     Ok(Json(json!({
-        "node": context.id.to_string(),
-        "peer_id": identity::peer_id(context.id).map(|p| p.to_string()),
+        "node": api.chain.node.to_string(),
+        "peer_id": identity::peer_id(api.chain.node).map(|p| p.to_string()),
         "version": env!("CARGO_PKG_VERSION"),
-        "chain": context.chain.to_string(),
-        "seat": context.seat(),
+        "chain": api.chain.id.to_string(),
+        "seat": api.chain.seat(),
         "height": head.height,
         "head": view::header(head),
         "head_age_ms": age_ms,
-        "stale": context.is_reduced(),
-        "mode": if context.is_reduced() { "reduced" } else { "normal" },
+        "stale": api.chain.is_reduced(),
+        "mode": if api.chain.is_reduced() { "reduced" } else { "normal" },
         "queued_writes": queued,
-        "sync": sync(context),
+        "sync": sync(&api),
         "lowest_block": lowest,
-        "peers": context.network.peers().len(),
-        "mempool": context.mempool.len(),
+        "peers": api.network.peers().len(),
+        "mempool": api.mempool.len(),
         "account": account,
-        "coordinating": context.coordinators.jobs().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "coordinating": api.coordinators.jobs().iter().map(ToString::to_string).collect::<Vec<_>>(),
     })))
 }
 
 /// How a node catches up that is behind; null if it is not behind.
-fn sync(context: &NodeContext) -> Value {
-    if let Some(shown) = context.sync_status.fetch_progress() {
+fn sync(api: &ReadApi) -> Value {
+    if let Some(shown) = api.sync_status.fetch_progress() {
         return json!({
-            "how": "snapshot", "target": shown.height, "entries": shown.entries, "share": shown.share, "peers": shown.peers,
+            "how": "snapshot", "target": shown.height, "entries": shown.entries,
+            "share": shown.share, "peers": shown.peers,
         });
     }
-    let target = context.sync_status.reported_head();
+    let target = api.sync_status.reported_head();
     // Being one block behind is normal.
-    if target > context.tip().height() + 1 {
+    if target > api.chain.tip().height() + 1 {
         json!({"how": "blocks", "target": target})
     } else {
         Value::Null
     }
 }
 
-pub async fn peers(State(api): State<Api>) -> Answer {
+pub async fn peers(State(api): State<Arc<ReadApi>>) -> Answer {
     let peers: Vec<Value> = api
-        .context
         .network
         .peers()
         .into_iter()
         .map(|p| {
             let (path, transport, via) = match p.path {
                 PeerPath::Direct(transport) => ("direct", transport, None),
-                PeerPath::Relayed { via, transport } => ("relayed", transport, Some(via.to_string())),
+                PeerPath::Relayed { via, transport } => {
+                    ("relayed", transport, Some(via.to_string()))
+                }
             };
             json!({
-                "id": p.id.to_string(), "agent": p.agent, "path": path, "transport": transport.as_str(), "via": via,
+                "id": p.id.to_string(), "agent": p.agent, "path": path,
+                "transport": transport.as_str(), "via": via,
                 "address": p.addr.to_string(),
                 "rtt_ms": p.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
                 "addresses": p.addrs.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -102,16 +118,16 @@ pub async fn peers(State(api): State<Api>) -> Answer {
     Ok(Json(json!({"peers": peers})))
 }
 
-pub async fn reference(State(api): State<Api>, Path(name): Path<String>) -> Answer {
+pub async fn reference(State(api): State<Arc<ReadApi>>, Path(name): Path<String>) -> Answer {
     let name = name.as_str().try_into().map_err(ApiError::bad)?;
-    let tip = api.context.tip();
+    let tip = api.chain.tip();
     let found = tip.state.reference(&name).map(|r| Json(view::reference(r)));
     found.ok_or_else(|| ApiError::not_found(format!("ref {name}")))
 }
 
-pub async fn account(State(api): State<Api>, Path(id): Path<String>) -> Answer {
+pub async fn account(State(api): State<Arc<ReadApi>>, Path(id): Path<String>) -> Answer {
     let id: NodeId = id.parse().map_err(ApiError::bad)?;
-    let tip = api.context.tip();
+    let tip = api.chain.tip();
     tip.state
         .account(&id)
         .map(|a| Json(view::account(a)))
@@ -119,11 +135,12 @@ pub async fn account(State(api): State<Api>, Path(id): Path<String>) -> Answer {
 }
 
 pub async fn object(
-    State(api): State<Api>,
+    State(api): State<Arc<ReadApi>>,
     Path(cid): Path<String>,
 ) -> Result<impl IntoResponse, ApiError> {
     let cid: Cid = cid.parse().map_err(ApiError::bad)?;
-    let bytes = reading(&api, move |c| c.store.object(&cid)).await?.map_err(ApiError::internal)?;
+    let bytes =
+        reading(&api.store, move |store| store.object(&cid)).await?.map_err(ApiError::internal)?;
     let kind = match cid.codec {
         CidCodec::Raw => "application/vnd.ipld.raw",
         CidCodec::DagCbor => "application/vnd.ipld.dag-cbor",
@@ -131,15 +148,16 @@ pub async fn object(
     bytes.map(|b| ([(header::CONTENT_TYPE, kind)], b)).ok_or_else(|| ApiError::not_found("object"))
 }
 
-pub async fn block(State(api): State<Api>, Path(height): Path<u64>) -> Answer {
-    let read = move |c: &NodeContext| -> Result<_, StoreError> {
-        Ok((c.store.final_header(height)?, c.store.block(height)?, c.store.lowest_block()?))
+pub async fn block(State(api): State<Arc<ReadApi>>, Path(height): Path<u64>) -> Answer {
+    let read = move |store: &Arc<Store>| -> Result<_, StoreError> {
+        Ok((store.final_header(height)?, store.block(height)?, store.lowest_block()?))
     };
-    let (header, block, lowest) = reading(&api, read).await?.map_err(ApiError::internal)?;
+    let (header, block, lowest) = reading(&api.store, read).await?.map_err(ApiError::internal)?;
     if block.is_none() && (1..lowest).contains(&height) {
         // The header may still be stored, but the block's contents are not.
         return Err(ApiError::pruned(format!(
-            "block {height} is gone: this node keeps blocks from {lowest} on; ask one that keeps all"
+            "block {height} is gone: this node keeps blocks from {lowest} on; ask one that keeps \
+             all"
         )));
     }
     let header = header.ok_or_else(|| ApiError::not_found("block"))?;
@@ -158,57 +176,62 @@ pub struct After {
     after: u64,
 }
 
-pub async fn events(State(api): State<Api>, Query(After { after }): Query<After>) -> Answer {
-    let events = api.context.events.after(after);
-    Ok(Json(
-        json!({"events": events.iter().map(|(n, t, e)| view::event(*n, *t, e)).collect::<Vec<_>>()}),
-    ))
+pub async fn events(
+    State(api): State<Arc<ReadApi>>,
+    Query(After { after }): Query<After>,
+) -> Answer {
+    let events = api.events.after(after);
+    let events: Vec<_> = events.iter().map(|(n, t, e)| view::event(*n, *t, e)).collect();
+    Ok(Json(json!({ "events": events })))
 }
 
 pub async fn transact(
     _: Authorized,
-    State(api): State<Api>,
+    State(api): State<Arc<ReadApi>>,
     body: Bytes,
 ) -> Result<impl IntoResponse, ApiError> {
     let transaction: SignedTransaction =
         codec::decode(&body, TRANSACTION_LEN_MAX).map_err(ApiError::bad)?;
-    if api.context.is_reduced() {
-        let id = reading(&api, move |c| c.check(transaction)).await??;
-        let number = write_outbox::submit(&api.context, ClientWrite::Signed(id.1)).await?;
+    if api.chain.is_reduced() {
+        let id = reading(&api.admission, move |admission| admission.check(transaction)).await??;
+        let number = api.outbox.submit(ClientWrite::Signed(id.1)).await?;
         let about = json!({"id": id.0.to_string(), "queued": number, "final": false});
         return Ok((StatusCode::ACCEPTED, Json(about)));
     }
-    let id = reading(&api, move |c| c.submit(transaction)).await??;
+    let id = reading(&api.admission, move |admission| admission.submit(transaction)).await??;
     Ok((StatusCode::ACCEPTED, Json(json!({"id": id.to_string(), "final": false}))))
 }
 
 /// Queued writes, and the newest finished ones.
-pub async fn queue(State(api): State<Api>) -> Answer {
-    let queue = reading(&api, |c| c.store.outbox_entries()).await?.map_err(ApiError::internal)?;
+pub async fn queue(State(api): State<Arc<ReadApi>>) -> Answer {
+    let queue =
+        reading(&api.store, |store| store.outbox_entries()).await?.map_err(ApiError::internal)?;
     Ok(Json(json!({"writes": queue.iter().map(|(n, q)| view::queued(*n, q)).collect::<Vec<_>>()})))
 }
 
-pub async fn queued(State(api): State<Api>, Path(number): Path<u64>) -> Answer {
-    let found =
-        reading(&api, move |c| c.store.outbox_entry(number)).await?.map_err(ApiError::internal)?;
+pub async fn queued(State(api): State<Arc<ReadApi>>, Path(number): Path<u64>) -> Answer {
+    let found = reading(&api.store, move |store| store.outbox_entry(number))
+        .await?
+        .map_err(ApiError::internal)?;
     found.map(|q| Json(view::queued(number, &q))).ok_or_else(|| ApiError::not_found("queued write"))
 }
 
-pub async fn transaction(State(api): State<Api>, Path(id): Path<String>) -> Answer {
+pub async fn transaction(State(api): State<Arc<ReadApi>>, Path(id): Path<String>) -> Answer {
     let id: TransactionId = id.parse().map_err(ApiError::bad)?;
-    let found = reading(&api, move |c| c.store.receipt(&id)).await?.map_err(ApiError::internal)?;
+    let found =
+        reading(&api.store, move |store| store.receipt(&id)).await?.map_err(ApiError::internal)?;
     found.map(|(h, r)| Json(view::receipt(h, &r))).ok_or_else(|| ApiError::not_found("transaction"))
 }
 
-pub async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    api.context.metrics.mempool.set(api.context.mempool.len() as i64);
+pub async fn metrics(State(api): State<Arc<ReadApi>>) -> impl IntoResponse {
+    api.metrics.mempool.set(api.mempool.len() as i64);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], api.context.metrics.encode())
+    ([(header::CONTENT_TYPE, kind)], api.metrics.encode())
 }
 
 /// Succeeds if the node is alive and not behind.
-pub async fn health(State(api): State<Api>) -> impl IntoResponse {
-    match api.context.is_reduced() {
+pub async fn health(State(api): State<Arc<ReadApi>>) -> impl IntoResponse {
+    match api.chain.is_reduced() {
         true => (StatusCode::SERVICE_UNAVAILABLE, "stale\n"),
         false => (StatusCode::OK, "ok\n"),
     }

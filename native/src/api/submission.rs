@@ -4,15 +4,17 @@
 //! comes with other content is refused.
 
 use super::{
-    Api,
     error::ApiError,
-    jobs::{PreparedJob, WriteResult, outcome},
-    read::reading,
+    reading::reading,
+    writes::{WriteResult, outcome},
 };
 use crate::{
-    node::{machine::now_ms, objects, write_outbox},
+    node::{
+        chain_view::ChainView, jobs::progress::JobsView, machine::now_ms, objects::Objects,
+        writes::outbox::WriteOutbox,
+    },
     store::{
-        ClientWrite, Enqueued, IdempotencyKey, KEY_LEN_MAX, KeyedSubmission, OutboxError,
+        ClientWrite, Enqueued, IdempotencyKey, KEY_LEN_MAX, KeyedSubmission, OutboxError, Store,
         Submission,
     },
 };
@@ -25,10 +27,11 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use tequio_core::{
     codec::BoundedVec,
-    knowledge::{Cid, CidCodec},
-    ledger::Action,
+    content::{Cid, CidCodec, object},
+    ledger::{Action, job::JobSpec},
 };
 
 /// The header with the client's key.
@@ -38,20 +41,33 @@ pub const FREE_BYTES_MIN: u64 = 64 << 20;
 /// The header that marks a repeated answer.
 const REPLAYED_HEADER: &str = "idempotent-replayed";
 
+/// What the handlers of jobs use of the node.
+pub struct JobsApi {
+    pub chain: ChainView,
+    pub store: Arc<Store>,
+    pub jobs: JobsView,
+    pub objects: Objects,
+    pub outbox: WriteOutbox,
+}
+
+/// A job, its data, and its description in the answer.
+pub type PreparedJob = (JobSpec, Vec<object::Block>, Value);
+
 /// The key of a request, if it has one.
 pub struct ClientKey(Option<IdempotencyKey>);
 
-impl FromRequestParts<Api> for ClientKey {
+impl<S: Send + Sync> FromRequestParts<S> for ClientKey {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let Some(header) = parts.headers.get(KEY_HEADER) else { return Ok(Self(None)) };
         let text = header.to_str().unwrap_or_default().trim();
         // The draft puts the key in quotation marks; most clients omit them.
         let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
         IdempotencyKey::parse(bare).map(|key| Self(Some(key))).ok_or_else(|| {
             ApiError::bad(format!(
-                "Idempotency-Key must have 1 to {KEY_LEN_MAX} visible ASCII characters, without quotation marks inside"
+                "Idempotency-Key must have 1 to {KEY_LEN_MAX} visible ASCII characters, without \
+                 quotation marks inside"
             ))
         })
     }
@@ -64,14 +80,13 @@ impl ClientKey {
     /// Binds the key to everything that determines the submission. Returns the body.
     pub async fn of_content(
         self,
-        api: &Api,
         kind: &str,
         options: &impl Serialize,
         body: Bytes,
     ) -> Result<(ContentKey, Bytes), ApiError> {
         let Some(key) = self.0 else { return Ok((ContentKey(None), body)) };
         let options = json!([kind, options]).to_string();
-        reading(api, move |_| {
+        reading(&(), move |()| {
             let mut content = Cid::of(CidCodec::Raw, &body).digest.to_vec();
             content.extend_from_slice(options.as_bytes());
             (ContentKey(Some((key, Cid::of(CidCodec::Raw, &content).digest))), body)
@@ -82,10 +97,10 @@ impl ClientKey {
 
 impl ContentKey {
     /// The answer to the earlier submission under this key, if there is one.
-    pub async fn known(&self, api: &Api) -> Result<Option<Response>, ApiError> {
+    pub async fn known(&self, api: &JobsApi) -> Result<Option<Response>, ApiError> {
         let Some((key, content)) = self.0.clone() else { return Ok(None) };
         let wanted = key.clone();
-        let found = reading(api, move |c| c.store.submission(&wanted, now_ms())).await?;
+        let found = reading(&api.store, move |store| store.submission(&wanted, now_ms())).await?;
         match found.map_err(ApiError::internal)? {
             None => Ok(None),
             Some(known) if known.content == content => replay(api, known).await.map(Some),
@@ -96,43 +111,38 @@ impl ContentKey {
 
 /// Stores a job's data, and submits the job to the ledger once for each key.
 pub async fn submit(
-    api: &Api,
+    api: &JobsApi,
     ContentKey(key): ContentKey,
     (spec, blocks, about): PreparedJob,
 ) -> Result<Response, ApiError> {
     let len: usize = blocks.iter().map(|block| block.bytes.len()).sum();
     check_room(api, len as u64).await?;
-    objects::store_blocks(&api.context, blocks).await.map_err(ApiError::internal)?;
+    api.objects.store_blocks(blocks).await.map_err(ApiError::internal)?;
     let write = ClientWrite::Own(Action::SubmitJob(spec));
     let number = match key {
-        None => write_outbox::submit(&api.context, write).await?,
+        None => api.outbox.submit(write).await?,
         Some((key, content)) => {
             let about =
                 BoundedVec::try_from(about.to_string().into_bytes()).map_err(ApiError::internal)?;
-            match write_outbox::submit_keyed(
-                &api.context,
-                write,
-                KeyedSubmission { key, content, about },
-            )
-            .await?
-            {
+            match api.outbox.submit_keyed(write, KeyedSubmission { key, content, about }).await? {
                 Enqueued::New(number) => number,
                 Enqueued::Known(known) => return replay(api, known).await,
             }
         }
     };
-    let (_, done) = outcome(api, number).await?;
+    let (_, done) = outcome(&api.outbox, number).await?;
     Ok(answer(api, done, about))
 }
 
 /// Refuses a submission if the disk lacks room for it, so that blocks keep theirs.
-async fn check_room(api: &Api, len: u64) -> Result<(), ApiError> {
+async fn check_room(api: &JobsApi, len: u64) -> Result<(), ApiError> {
     let needed = FREE_BYTES_MIN + 2 * len;
     let (free, path) =
-        reading(api, |c| (c.store.free_bytes(), c.store.path().to_path_buf())).await?;
+        reading(&api.store, |store| (store.free_bytes(), store.path().to_path_buf())).await?;
     match free {
         Some(free) if free < needed => Err(ApiError::storage(format!(
-            "the disk of {} has {} MiB left, and this submission needs {}: free some space and send it again",
+            "the disk of {} has {} MiB left, and this submission needs {}: free some space and \
+             send it again",
             path.display(),
             free >> 20,
             needed.div_ceil(1 << 20)
@@ -142,18 +152,18 @@ async fn check_room(api: &Api, len: u64) -> Result<(), ApiError> {
 }
 
 /// Repeats the first answer.
-async fn replay(api: &Api, known: Submission) -> Result<Response, ApiError> {
+async fn replay(api: &JobsApi, known: Submission) -> Result<Response, ApiError> {
     let about: Value = serde_json::from_slice(&known.about).map_err(ApiError::internal)?;
     let done = match known.applied {
         Some((transaction, height)) => WriteResult::Applied { transaction, height },
-        None => outcome(api, known.number).await?.1,
+        None => outcome(&api.outbox, known.number).await?.1,
     };
     let mut response = answer(api, done, about);
     response.headers_mut().insert(REPLAYED_HEADER, axum::http::HeaderValue::from_static("true"));
     Ok(response)
 }
 
-fn answer(api: &Api, done: WriteResult, about: Value) -> Response {
+fn answer(api: &JobsApi, done: WriteResult, about: Value) -> Response {
     let mut view = about;
     let status = match done {
         WriteResult::Applied { transaction, height } => {
@@ -164,7 +174,7 @@ fn answer(api: &Api, done: WriteResult, about: Value) -> Response {
         WriteResult::Queued(number) => {
             view["queued"] = json!(number);
             view["final"] = json!(false);
-            view["reduced"] = json!(api.context.is_reduced());
+            view["reduced"] = json!(api.chain.is_reduced());
             StatusCode::ACCEPTED
         }
     };

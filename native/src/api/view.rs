@@ -1,7 +1,7 @@
 //! JSON views of the ledger's values. Identities and digests are hexadecimal, shares are 0 to 1.
 
 use crate::{
-    node::{context::NodeContext, jobs},
+    node::{chain_view::ChainView, jobs::progress::JobsView},
     store::{OutboxEntry, WriteStage},
 };
 use serde_json::{Value, json};
@@ -17,8 +17,8 @@ use tequio_core::{
 };
 
 /// A job: its entry in the ledger, and the progress that its coordinator reports.
-pub fn job(context: &NodeContext, id: &JobId, job: &Job) -> Value {
-    let progress = jobs::progress(context, id, job);
+pub fn job(jobs: &JobsView, id: &JobId, job: &Job) -> Value {
+    let progress = jobs.progress(id, job);
     let mut view = progress_view(&progress);
     view["submitted"] = json!(job.submitted);
     view["params"] = params_of(job);
@@ -43,7 +43,10 @@ pub fn job(context: &NodeContext, id: &JobId, job: &Job) -> Value {
             view["auditors"] = json!(auditors.iter().map(ToString::to_string).collect::<Vec<_>>());
             view["verdicts"] = verdicts
                 .iter()
-                .map(|(n, v)| json!({"id": n.to_string(), "verdict": format!("{v:?}").to_lowercase()}))
+                .map(|(n, v)| {
+                    json!({"id": n.to_string(),
+                "verdict": format!("{v:?}").to_lowercase()})
+                })
                 .collect();
         }
         JobStatus::Final { result, at, minted } => {
@@ -80,9 +83,9 @@ fn params(params: &JobParams) -> Value {
         },
     });
     match params.mode {
-        Mode::Local { units: lanes, steps } => {
+        Mode::Local { units, steps } => {
             view["mode"] = json!("local");
-            view["lanes"] = json!(lanes);
+            view["units"] = json!(units);
             view["steps"] = json!(steps);
         }
         Mode::Exact { units } => {
@@ -107,15 +110,18 @@ fn add_result(view: &mut Value, result: &tequio_core::ledger::job::JobResult) {
 }
 
 /// A job in a list: its progress and its parameters.
-pub fn in_list(context: &NodeContext, progress: &JobProgress) -> Value {
+pub fn in_list(chain: &ChainView, progress: &JobProgress) -> Value {
     let mut view = progress_view(progress);
-    view["params"] = context.job(&progress.id).as_ref().map_or(Value::Null, params_of);
+    view["params"] = chain.job(&progress.id).as_ref().map_or(Value::Null, params_of);
     view
 }
 
 /// The progress of a job.
 fn progress_view(progress: &JobProgress) -> Value {
-    let point = |p: &tequio_core::wire::work::CurvePoint| json!({"round": p.round, "accuracy": share(p.correct, p.total)});
+    let point = |p: &tequio_core::wire::work::CurvePoint| {
+        json!({"round": p.round,
+    "accuracy": share(p.correct, p.total)})
+    };
     json!({
         "id": progress.id.to_string(),
         "kind": progress.kind.as_str(),
@@ -153,8 +159,10 @@ fn share(part: u32, whole: u32) -> f64 {
 /// A member.
 pub fn account(a: &Account) -> Value {
     json!({
-        "id": a.node.to_string(), "registered": a.registered, "nonce": a.nonce, "balance": a.balance, "bond": a.bond,
-        "reputation": a.reputation, "units": a.units, "checks": a.checks, "macs": a.macs, "refs": a.refs, "jobs": a.jobs,
+        "id": a.node.to_string(), "registered": a.registered, "nonce": a.nonce,
+        "balance": a.balance, "bond": a.bond,
+        "reputation": a.reputation, "units": a.units, "checks": a.checks, "macs": a.macs,
+        "refs": a.refs, "jobs": a.jobs,
     })
 }
 
@@ -169,7 +177,8 @@ pub fn reference(r: &Ref) -> Value {
 /// A header.
 pub fn header(h: &Header) -> Value {
     json!({
-        "height": h.height, "view": h.view, "epoch": h.epoch, "hash": h.digest().to_string(), "parent": h.parent.to_string(),
+        "height": h.height, "view": h.view, "epoch": h.epoch, "hash": h.digest().to_string(),
+        "parent": h.parent.to_string(),
         "time_ms": h.time_ms, "proposer": h.proposer.to_string(), "state": h.state.to_string(),
     })
 }
@@ -177,7 +186,8 @@ pub fn header(h: &Header) -> Value {
 /// The receipt of a transaction.
 pub fn receipt(height: Height, r: &Receipt) -> Value {
     let error = r.result.as_ref().err().map(ToString::to_string);
-    json!({"id": r.transaction.to_string(), "height": height, "applied": error.is_none(), "error": error})
+    json!({"id": r.transaction.to_string(), "height": height, "applied": error.is_none(),
+    "error": error})
 }
 
 /// A write in the outbox.
@@ -206,9 +216,11 @@ pub fn queued(number: u64, queued: &OutboxEntry) -> Value {
 /// An event of the node's event log.
 pub fn event(number: u64, time_ms: u64, event: &Event) -> Value {
     match event {
-        Event::Rejected { job, round, unit: lane, worker, kind, reason } => json!({
-            "number": number, "time_ms": time_ms, "event": "rejected", "job": job.to_string(), "round": round,
-            "lane": lane, "worker": worker.to_string(), "kind": kind.as_str(), "reason": reason.to_string(),
+        Event::Rejected { job, round, unit, worker, kind, reason } => json!({
+            "number": number, "time_ms": time_ms, "event": "rejected", "job": job.to_string(),
+            "round": round,
+            "unit": unit, "worker": worker.to_string(), "kind": kind.as_str(),
+            "reason": reason.to_string(),
         }),
     }
 }

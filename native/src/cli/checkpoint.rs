@@ -3,9 +3,10 @@
 //! checkpoint leads to newer ones along the committee handovers.
 
 use super::{
-    Json,
     client::Client,
-    handovers, print,
+    handovers,
+    options::Json,
+    output::print,
     trust::{self, Root, TrustOptions},
 };
 use crate::node::{CHECKPOINT_FILE, machine::now_ms, read_public};
@@ -46,8 +47,9 @@ enum Command {
   tequio checkpoint export --dir node --out checkpoint.bin
   tequio checkpoint export --dir node --out node/checkpoint.bin --replace
 
-It starts from --checkpoint, or from the checkpoint.bin of the node's directory, and follows the committee handovers to the
-newest block. Where both have expired, --trust-node takes the node's checkpoint without verifying it.")]
+It starts from --checkpoint, or from the checkpoint.bin of the node's directory, and follows the
+committee handovers to the newest block. Where both have expired,
+--trust-node takes the node's checkpoint without verifying it.")]
 struct Export {
     /// The directory of the running node
     #[arg(long, env = "TEQUIO_DIR", value_name = "DIR")]
@@ -89,7 +91,8 @@ struct Show {
   tequio checkpoint verify new.bin --dir node
   tequio checkpoint verify new.bin --checkpoint old.bin --handovers handovers.bin
 
-The handovers come from --handovers, or from the node that runs on --dir. Without --checkpoint and --dir the pinned checkpoint
+The handovers come from --handovers, or from the node that runs on --dir. Without --checkpoint and
+--dir the pinned checkpoint
 of the network is the root.")]
 struct Verify {
     /// The checkpoint file
@@ -153,7 +156,8 @@ impl Export {
         } else {
             let root = self.root()?;
             let mut light = root.start(self.checkpoint_hash.as_ref(), now_ms).context(
-                "cannot start from this checkpoint; name a newer one with --checkpoint, or take the node's without \
+                "cannot start from this checkpoint; name a newer one with --checkpoint, or take \
+                 the node's without \
                  verifying it, with --trust-node",
             )?;
             more["root"] = json!({"checkpoint": root.source, "hash": root.hash().to_string()});
@@ -192,7 +196,8 @@ impl Verify {
         let chain = candidate.header.chain;
         let root = self.trust.root(&chain)?.with_context(|| {
             format!(
-                "no root of trust: name an older checkpoint with --checkpoint or --dir, or pin one of network {chain}"
+                "no root of trust: name an older checkpoint with --checkpoint or --dir, or pin one \
+                 of network {chain}"
             )
         })?;
         let now_ms = now_ms();
@@ -220,7 +225,8 @@ impl Verify {
                 handovers::follow(&Client::of(dir)?, light, epoch, now_ms).map(drop)
             }
             (None, None) => bail!(
-                "the checkpoint is {} epochs after the root: give the committee handovers with --handovers FILE, or a running \
+                "the checkpoint is {} epochs after the root: give the committee handovers with \
+                 --handovers FILE, or a running \
                  node with --dir DIR",
                 epoch - light.committee().epoch()
             ),
@@ -279,9 +285,11 @@ fn print_checkpoint(json: Json, event: &str, bytes: &[u8], more: Value) -> anyho
     let until_ms = header.time_ms.saturating_add(trust_period_ms);
     let is_expired = age_ms > trust_period_ms;
     let mut object = json!({
-        "event": event, "checkpoint_hash": Checkpoint::hash(bytes).to_string(), "chain": header.chain.to_string(),
+        "event": event, "checkpoint_hash": Checkpoint::hash(bytes).to_string(),
+        "chain": header.chain.to_string(),
         "height": header.height, "epoch": committee.epoch, "seats": committee.seats.len(),
-        "time": trust::date(header.time_ms), "age_ms": age_ms, "trusted_until": trust::date(until_ms),
+        "time": trust::date(header.time_ms), "age_ms": age_ms,
+        "trusted_until": trust::date(until_ms),
         "expired": is_expired,
     });
     if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
@@ -290,7 +298,8 @@ fn print_checkpoint(json: Json, event: &str, bytes: &[u8], more: Value) -> anyho
     print(json, &object, || {
         let expired = if is_expired { " (expired)" } else { "" };
         format!(
-            "checkpoint {}\nnetwork {}\nheight {} of {}, {} ago; epoch {} with {} seats\nmay be trusted until {}{expired}",
+            "checkpoint {}\nnetwork {}\nheight {} of {}, {} ago; epoch {} with {} seats\nmay be \
+             trusted until {}{expired}",
             Checkpoint::hash(bytes),
             header.chain,
             header.height,

@@ -16,7 +16,7 @@ use super::{
     client::{Client, segment},
     handovers, kb,
 };
-use crate::node::{jobs::proof_keys, machine::now_ms};
+use crate::node::{jobs::progress::proof_keys, machine::now_ms};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use std::{
@@ -26,13 +26,14 @@ use std::{
 };
 use tequio_core::{
     codec,
-    knowledge::{Cid, CidCodec, model::Model},
+    content::{Cid, CidCodec},
     ledger::{
         Checkpoint, Entry, Header,
         genesis::BootstrapError,
         job::{Job, JobId, JobKind, JobStatus},
     },
     light::{LightClient, handover::HandoverFile},
+    objects::model::Model,
     types::{Height, TimeMs, Unverified},
     wire::light::{RESPONSE_LEN_MAX, Response},
 };
@@ -74,9 +75,11 @@ pub fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
     let record = kb::fetch(client, trained.record)?;
     let weights = kb::join(client, kb::fetch(client, model.weights)?)?;
     let manifest = json!({
-        "job": id, "name": job.spec.name.to_string(), "height": height, "model_cid": trained.model.to_string(),
+        "job": id, "name": job.spec.name.to_string(), "height": height,
+        "model_cid": trained.model.to_string(),
         "record_cid": trained.record.to_string(), "dataset_cid": job.spec.dataset.to_string(),
-        "weights": trained.weights.to_string(), "correct": trained.correct, "tested": trained.tested,
+        "weights": trained.weights.to_string(), "correct": trained.correct,
+        "tested": trained.tested,
         "checkpoint_hash": Checkpoint::hash(&checkpoint).to_string(),
     });
     let manifest_text = serde_json::to_string_pretty(&manifest)?;
@@ -122,7 +125,8 @@ fn write_directory(out: &Path, contents: &[(&str, &[u8])]) -> anyhow::Result<()>
     }
     written.with_context(|| {
         format!(
-            "cannot write {}: check that the disk has room and that this user may write there, or give --out another \
+            "cannot write {}: check that the disk has room and that this user may write there, or \
+             give --out another \
              place",
             out.display()
         )
@@ -131,7 +135,7 @@ fn write_directory(out: &Path, contents: &[(&str, &[u8])]) -> anyhow::Result<()>
 
 /// BLAKE3 hash in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
-    Cid::of(CidCodec::Raw, bytes).digest.iter().map(|b| format!("{b:02x}")).collect()
+    hex::encode(Cid::of(CidCodec::Raw, bytes).digest)
 }
 
 /// A job that a light client has read, with the proof and its start.
@@ -157,9 +161,8 @@ pub fn proved_job(client: &Client, id: &JobId, kind: JobKind) -> anyhow::Result<
     );
     let now_ms = now_ms();
     let (checkpoint, mut light) = root(client, now_ms)?;
-    let proof = client
-        .bytes(&format!("/v1/jobs/{id}/proof"))?
-        .context("the node does not know this job")?;
+    let proof =
+        client.bytes(&format!("/v1/jobs/{id}/proof"))?.context("the node has no such job")?;
     let Response::Proved { header, entries } = codec::decode(&proof, RESPONSE_LEN_MAX)? else {
         bail!("the node's answer is no proof");
     };

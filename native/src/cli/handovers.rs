@@ -32,7 +32,8 @@ pub fn follow(
         };
         ensure!(
             !page.is_empty(),
-            "the node does not have the committee handover of epoch {from}: it joined later, and no peer \
+            "the node does not have the committee handover of epoch {from}: it joined later, and \
+             no peer \
              has sent it; ask another node, or start from a newer checkpoint"
         );
         ensure!(
@@ -59,7 +60,8 @@ pub fn follow_given(
     if let Some(first) = wanted.first().map(CommitteeHandover::epoch).filter(|first| *first > known)
     {
         bail!(
-            "the checkpoint is of epoch {known}, and the committee handovers begin with epoch {first}: those between are \
+            "the checkpoint is of epoch {known}, and the committee handovers begin with epoch \
+             {first}: those between are \
              needed, or a newer checkpoint"
         );
     }

@@ -1,9 +1,14 @@
 //! `tequio job infer`: a model that the network has trained classifies a batch of rows.
 
 use super::{
-    Dir, Json,
     client::{Client, job_id},
-    export, job, kb, print, queued,
+    export,
+    job_watch::{ClosedOutput, watch},
+    kb,
+    options::{Dir, Json},
+    output::print,
+    queued,
+    submission::{Key, locate_error, name_of},
 };
 use crate::data;
 use anyhow::{Context as _, bail, ensure};
@@ -14,8 +19,8 @@ use std::{
     path::{Path, PathBuf},
 };
 use tequio_core::{
-    knowledge::{answers::Answers, model::Model},
     ledger::job::{JobId, JobKind, JobOutput, JobStatus},
+    objects::{answers::Answers, model::Model},
 };
 use tequio_host::files;
 
@@ -44,7 +49,7 @@ pub struct Infer {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
-    key: job::Key,
+    key: Key,
     /// Wait until the answers are final
     #[arg(long)]
     wait: bool,
@@ -79,11 +84,11 @@ impl Infer {
         client.json(&trained).with_context(|| format!("the model of job {}", self.model))?;
         let mut query = vec![
             ("header", (!self.no_header).to_string()),
-            ("name", self.name.clone().unwrap_or_else(|| job::name_of(&self.data))),
+            ("name", self.name.clone().unwrap_or_else(|| name_of(&self.data))),
         ];
         query.extend(self.separator.map(|s| ("separator", s.to_string())));
         let submitted = client.submit(&format!("{trained}/infer"), &query, &body, &key);
-        let submitted = submitted.map_err(|error| job::locate_error(error, place))?;
+        let submitted = submitted.map_err(|error| locate_error(error, place))?;
         let wait = self.wait || self.out.is_some();
         let Some(id) = queued::submitted_id(&client, &submitted, wait, self.json)? else {
             return Ok(());
@@ -98,7 +103,7 @@ impl Infer {
         if !wait {
             return Ok(());
         }
-        let mut last = job::watch(&client, &id, self.json, job::ClosedOutput::Continue)?;
+        let mut last = watch(&client, &id, self.json, ClosedOutput::Continue)?;
         if let Some(out) = &self.out {
             last["counts"] = write(&client, &id, out)?;
         }
@@ -116,7 +121,7 @@ fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
     let job_id: JobId = id.parse().context("a job's id has 64 hexadecimal digits")?;
     let job = export::proved_job(client, &job_id, JobKind::Infer)?.job;
     let JobStatus::Final { result, .. } = &job.status else { bail!("the job is not final yet") };
-    let JobOutput::Answers(cid) = result.output else { bail!("the job has answered nothing") };
+    let JobOutput::Answers(cid) = result.output else { bail!("the job has no answers") };
     let answers = Answers::from_block(kb::fetch(client, cid)?)?;
     ensure!(
         answers.job == job_id && answers.batch == job.spec.dataset,

@@ -1,11 +1,14 @@
 //! `tequio init`: makes a directory with keys and configuration, for a new network on this machine
 //! or to join a network.
 
-use super::{Json, PassphraseFile, print};
+use super::{
+    options::{Json, PassphraseFile},
+    output::print,
+};
 use crate::{
     config::{self, Config},
     keys::{self, Keys},
-    node::{CHECKPOINT_FILE, GENESIS_FILE, devnet_peers::ConfiguredPeer, machine::now_ms},
+    node::{CHECKPOINT_FILE, GENESIS_FILE, machine::now_ms, peers::devnet::ConfiguredPeer},
 };
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
@@ -44,7 +47,8 @@ const PASSPHRASE_FILE_NAME: &str = "passphrase";
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tequio init --dir net --devnet --validators 4
-  tequio init --dir node --join checkpoint.bin --genesis genesis.bin --peer /ip4/203.0.113.5/tcp/4810/p2p/12D3KooW...")]
+  tequio init --dir node --join checkpoint.bin --genesis genesis.bin \\
+      --peer /ip4/203.0.113.5/tcp/4810/p2p/12D3KooW...")]
 pub struct Init {
     /// The directory to make; it must be empty or missing
     #[arg(long, env = "TEQUIO_DIR", value_name = "DIR")]
@@ -53,13 +57,15 @@ pub struct Init {
     #[arg(long, conflicts_with = "join", required_unless_present = "join")]
     devnet: bool,
     /// How many validators the network has; four survive the loss of one
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 4,
+        value_parser = clap::value_parser!(u16).range(1..=64))]
     validators: u16,
     /// Name of the new network
     #[arg(long, value_name = "NAME", default_value = "devnet")]
     name: String,
     /// Blocks for which one seed fixes the order of leaders
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 64,
+        value_parser = clap::value_parser!(u64).range(1..))]
     term_blocks: Height,
     /// Blocks for which one committee decides, a multiple of --term-blocks. The default is 64,
     /// which is two minutes without load; with --long-lived it is the least number that lasts an
@@ -128,7 +134,8 @@ impl Init {
         }
         written.map_err(|error| match error.is::<io::Error>() {
             true => error.context(format!(
-                "cannot write in {}: check that the disk has room and that this user may write there",
+                "cannot write in {}: check that the disk has room and that this user may write \
+                 there",
                 self.dir.display()
             )),
             false => error,
@@ -160,7 +167,8 @@ impl Init {
         );
         if self.peers.is_empty() {
             bail!(
-                "no --peer is given: give at least one node of the network, or the new one finds nobody"
+                "no --peer is given: give at least one node of the network, or the new node cannot \
+                 connect to the network"
             );
         }
         let peers =
@@ -184,7 +192,8 @@ impl Init {
         })?;
         let hash = Checkpoint::hash(&checkpoint_bytes);
         let object = json!({
-            "event": "initialised", "dir": self.dir, "chain": start.chain.to_string(), "node": keys.id().to_string(),
+            "event": "initialised", "dir": self.dir, "chain": start.chain.to_string(),
+            "node": keys.id().to_string(),
             "peer_id": peer_id(&keys)?, "checkpoint_hash": hash.to_string(),
         });
         print(self.json, &object, || {
@@ -195,7 +204,7 @@ impl Init {
                 if self.checkpoint_hash.is_some() {
                     ""
                 } else {
-                    " (compare this with what you were told)"
+                    " (compare this with the hash that you were given)"
                 },
                 self.dir.display()
             )
@@ -238,7 +247,8 @@ impl Init {
         }
         let hash = Checkpoint::hash(&checkpoint);
         let object = json!({
-            "event": "initialised", "dir": self.dir, "chain": start.chain.to_string(), "nodes": nodes,
+            "event": "initialised", "dir": self.dir, "chain": start.chain.to_string(),
+            "nodes": nodes,
             "genesis": self.dir.join(GENESIS_FILE), "checkpoint": self.dir.join(CHECKPOINT_FILE),
             "checkpoint_hash": hash.to_string(),
         });
@@ -276,8 +286,7 @@ impl Init {
             return Ok((source.read()?, given.map(std::path::absolute).transpose()?));
         }
         let random = tequio_host::random::<16>()?;
-        let passphrase =
-            Zeroizing::new(random.iter().map(|b| format!("{b:02x}")).collect::<String>());
+        let passphrase = Zeroizing::new(hex::encode(random.as_slice()));
         files::write_atomic(
             &self.dir.join(PASSPHRASE_FILE_NAME),
             passphrase.as_bytes(),
@@ -297,16 +306,19 @@ fn check_empty(dir: &Path) -> anyhow::Result<()> {
     let dir_text = dir.display();
     if dir.join(config::FILE_NAME).is_file() {
         bail!(
-            "{dir_text} is a node's directory already: `tequio run --dir {dir_text}` runs it; a new one needs another --dir"
+            "{dir_text} is a node's directory already: `tequio run --dir {dir_text}` runs it; a \
+             new one needs another --dir"
         );
     }
     match config::node_directories(dir).first() {
         Some(node) => bail!(
-            "{dir_text} holds a network already: `tequio run --dir {}` runs its first node; a new one needs another --dir",
+            "{dir_text} holds a network already: `tequio run --dir {}` runs its first node; a new \
+             one needs another --dir",
             node.display()
         ),
         None => bail!(
-            "{dir_text} is not empty, and no node's: give --dir a directory that is empty or missing"
+            "{dir_text} is not empty, and no node's: give --dir a directory that is empty or \
+             missing"
         ),
     }
 }
@@ -318,7 +330,8 @@ fn clear(dir: &Path) {
         let removed =
             if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         if let Err(error) = removed {
-            tracing::warn!(path = %path.display(), %error, "cannot remove what the failed init has made");
+            tracing::warn!(path = %path.display(), %error, "cannot remove the files of the failed \
+                                                            init");
         }
     }
 }
@@ -330,7 +343,8 @@ fn join_peer(peer: &str) -> anyhow::Result<String> {
         ConfiguredPeer::Address(addr) => {
             ensure!(
                 identity::node_of(&addr).is_some(),
-                "--peer {peer} does not name the node that it leads to: add /p2p/ and the peer id, as that node prints it"
+                "--peer {peer} does not name the node that it leads to: add /p2p/ and the peer id, \
+                 as that node prints it"
             );
             Ok(addr.to_string())
         }

@@ -1,7 +1,7 @@
 //! Handles Ctrl-C while a command waits for a job: the command ends, and prints that the job
 //! continues.
 
-use super::{Json, print};
+use super::{options::Json, output::print};
 use serde_json::{Value, json};
 use std::{
     path::Path,
@@ -38,7 +38,8 @@ pub fn waiting_for_job(dir: &Path, id: &str, json: Json) -> InterruptGuard {
     waiting(PendingNotice {
         event: json!({"event": "interrupted", "job": id, "goes_on": true}),
         text: format!(
-            "interrupted: job {id} goes on\nfollow it: tequio job watch --dir {dir} {id}\ngive it up: tequio job cancel --dir \
+            "interrupted: job {id} goes on\nfollow it: tequio job watch --dir {dir} {id}\ngive it \
+             up: tequio job cancel --dir \
              {dir} {id}"
         ),
         json,
@@ -50,7 +51,8 @@ pub fn waiting_for_write(dir: &Path, number: u64, json: Json) -> InterruptGuard 
     waiting(PendingNotice {
         event: json!({"event": "interrupted", "queued": number, "goes_on": true}),
         text: format!(
-            "interrupted: write {number} stays queued, and the node sends it when there is a quorum\nsee what becomes of it: \
+            "interrupted: write {number} stays queued, and the node sends it when there is a \
+             quorum\nsee what becomes of it: \
              tequio job list --dir {}",
             dir.display()
         ),

@@ -1,17 +1,21 @@
 //! `tequio job`: train, infer, list, show, watch, cancel, export.
 
 use super::{
-    Dir, Json,
-    client::{Client, NoResponse, job_id},
+    client::{Client, job_id},
     export,
     infer::Infer,
-    interrupt, job_text, print, queued,
+    job_text,
+    job_watch::{ClosedOutput, watch},
+    options::{Dir, Json},
+    output::print,
+    queued,
+    submission::{Key, locate_error, name_of},
 };
-use crate::{data, store::IdempotencyKey};
+use crate::data;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Train models, and watch them being trained
 #[derive(Debug, Args)]
@@ -85,33 +89,6 @@ struct Train {
     out: Option<PathBuf>,
     #[command(flatten)]
     json: Json,
-}
-
-/// Options for a submission that is safe to repeat.
-#[derive(Debug, Args)]
-pub struct Key {
-    /// Key of this submission: for 7 days, the same command with the same key makes no second job
-    /// and returns the first. By default a random key, which the command uses if it sends again
-    #[arg(long, value_name = "KEY", value_parser = submission_key)]
-    key: Option<String>,
-}
-
-fn submission_key(text: &str) -> Result<String, String> {
-    IdempotencyKey::parse(text).map(|key| key.as_str().to_owned()).ok_or_else(|| {
-        format!(
-            "a key has 1 to {} visible ASCII characters, without spaces and quotation marks",
-            crate::store::KEY_LEN_MAX
-        )
-    })
-}
-
-impl Key {
-    /// The given key, or a random one.
-    pub fn take(self) -> anyhow::Result<String> {
-        let random =
-            || Ok(tequio_host::random::<16>()?.iter().map(|b| format!("{b:02x}")).collect());
-        self.key.map_or_else(random, Ok)
-    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -283,12 +260,6 @@ impl Train {
     }
 }
 
-/// The default name of a job: the name of its file.
-pub fn name_of(data: &Path) -> String {
-    let stem = data.file_stem().map(|s| s.to_string_lossy().trim_end_matches(".csv").to_owned());
-    stem.unwrap_or_default().chars().take(16).collect()
-}
-
 /// Late and refused results of a job that the node has seen.
 fn events(client: &Client, id: &str) -> anyhow::Result<Value> {
     let mut all = client.json("/v1/events")?["events"].take();
@@ -296,92 +267,4 @@ fn events(client: &Client, id: &str) -> anyhow::Result<Value> {
         events.retain(|event| event["job"] == id);
     }
     Ok(all)
-}
-
-/// Adds the file to an error that the node found in the data; leaves other errors unchanged.
-pub fn locate_error(error: anyhow::Error, place: impl FnOnce() -> String) -> anyhow::Error {
-    if error.is::<NoResponse>() || error.is::<super::client::RequestFailed>() {
-        error
-    } else {
-        error.context(place())
-    }
-}
-
-/// What [`watch`] does when standard output is closed, for example by `| head -1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClosedOutput {
-    /// Keeps waiting: the caller has more to do after the job has ended.
-    Continue,
-    /// Stops waiting: the output is the command's only purpose.
-    End,
-}
-
-/// Follows a job, prints each round, and returns the job when it is final.
-pub fn watch(
-    client: &Client,
-    id: &str,
-    json: Json,
-    closed_output: ClosedOutput,
-) -> anyhow::Result<Value> {
-    let dir = client.dir().display();
-    let goes_on =
-        || format!("job {id} goes on; follow it again with `tequio job watch --dir {dir} {id}`");
-    let _waiting = interrupt::waiting_for_job(client.dir(), id, json);
-    let mut round = None;
-    let (mut state, mut waits) = (String::new(), String::new());
-    for job in client.events(&format!("/v1/jobs/{id}/events"))? {
-        let mut job = job.with_context(goes_on)?;
-        let mut is_read = true;
-        let new_round = job["round"].as_u64().filter(|r| *r > 0 && Some(*r) != round);
-        let now = job["state"].as_str().unwrap_or_default().to_owned();
-        if let Some(number) = new_round {
-            round = Some(number);
-            let event = json!({
-                "event": "round", "job": id, "round": number, "rounds": job["rounds"], "accuracy": job["accuracy"],
-                "units": job["units"], "units_total": job["units_total"], "rejected": job["rejected"],
-            });
-            is_read &= print(json, &event, || job_text::line(&job));
-        }
-        let waiting = job["waiting_text"].as_str().unwrap_or_default();
-        if waiting != waits {
-            waits = waiting.to_owned();
-            if !waits.is_empty() {
-                let event = json!({"event": "waiting", "job": id, "for": job["waiting_for"], "text": waits});
-                is_read &= print(json, &event, || format!("waits for {waits}"));
-            }
-        }
-        if !is_read && closed_output == ClosedOutput::End {
-            return Ok(job);
-        }
-        if now == state {
-            continue;
-        }
-        state.clone_from(&now);
-        match now.as_str() {
-            "final" => {
-                job["event"] = json!("final");
-                job["job"] = json!(id);
-                if !json.json {
-                    print(json, &job, || job_text::line(&job));
-                }
-                return Ok(job);
-            }
-            "failed" | "cancelled" => {
-                let why =
-                    job_text::why(&job).unwrap_or_else(|| "the ledger gives no reason".into());
-                let verb = if now == "failed" { "has failed: " } else { "was " };
-                bail!(
-                    "job {id} {verb}{why}, at height {}; `tequio job show --dir {dir} {id}` shows more",
-                    job["height"]
-                );
-            }
-            "pending" => {
-                print(json, &json!({"event": "pending", "job": id}), || {
-                    "waiting for its auditors".into()
-                });
-            }
-            _ => {}
-        }
-    }
-    bail!("the node of {dir} has ended the stream, as it does when it stops: {}", goes_on())
 }

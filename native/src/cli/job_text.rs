@@ -76,8 +76,8 @@ fn event(event: &Value) -> String {
         kind @ ("late" | "withheld" | "wrong") => kind,
         _ => "refused",
     };
-    let (round, lane, worker) = (&event["round"], &event["lane"], short(text(event, "worker")));
-    format!("{what}: lane {lane} of round {round} by {worker}: {}", text(event, "reason"))
+    let (round, unit, worker) = (&event["round"], &event["unit"], short(text(event, "worker")));
+    format!("{what}: unit {unit} of round {round} by {worker}: {}", text(event, "reason"))
 }
 
 /// Why a job waits, or why it ended without a result.
@@ -165,9 +165,8 @@ fn parameters(params: &Value) -> String {
         "rows",
         "seed",
         "mode",
-        "lanes",
-        "steps",
         "units",
+        "steps",
         "unit_rows",
         "learning_rate",
         "momentum",
@@ -207,11 +206,15 @@ mod tests {
 
     fn job() -> Value {
         json!({
-            "id": "ab".repeat(32), "kind": "train", "name": "iris", "state": "final", "submitted_ms": 1_796_054_400_000u64,
-            "submitted": 7, "coordinator": "cd".repeat(32), "dataset_cid": "bafkdata", "round": 3, "rounds": 3,
+            "id": "ab".repeat(32), "kind": "train", "name": "iris", "state": "final",
+            "submitted_ms": 1_796_054_400_000u64,
+            "submitted": 7, "coordinator": "cd".repeat(32), "dataset_cid": "bafkdata", "round": 3,
+            "rounds": 3,
             "accuracy": 0.9, "best_accuracy": 0.95, "units": 12, "units_total": 12, "rejected": 0,
-            "curve": [{"round": 1, "accuracy": 0.5}, {"round": 2, "accuracy": 0.95}, {"round": 3, "accuracy": 0.9}],
-            "params": {"layers": [4, 8, 3], "rounds": 3, "seed": 0, "mode": "local"}, "model_cid": "bafkmodel",
+            "curve": [{"round": 1, "accuracy": 0.5}, {"round": 2, "accuracy": 0.95}, {"round": 3,
+            "accuracy": 0.9}],
+            "params": {"layers": [4, 8, 3], "rounds": 3, "seed": 0, "mode": "local"},
+            "model_cid": "bafkmodel",
         })
     }
 
@@ -258,11 +261,14 @@ mod tests {
     #[test]
     fn a_late_result_is_not_a_wrong_one() {
         let mut job = job();
-        let event = |kind: &str| json!({"kind": kind, "round": 2, "lane": 1, "worker": "ef", "reason": "too slow"});
+        let event = |kind: &str| {
+            json!({"kind": kind, "round": 2, "unit": 1, "worker": "ef",
+        "reason": "too slow"})
+        };
         job["events"] = json!([event("late"), event("wrong")]);
         let text = in_full(&job);
-        assert!(text.contains("late: lane 1 of round 2 by ef: too slow"), "{text}");
-        assert!(text.contains("wrong: lane 1 of round 2 by ef"), "{text}");
+        assert!(text.contains("late: unit 1 of round 2 by ef: too slow"), "{text}");
+        assert!(text.contains("wrong: unit 1 of round 2 by ef"), "{text}");
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! `tequio kb`: reads the knowledge base.
 
 use super::{
-    Dir, Json,
     client::{Client, segment},
-    print,
+    options::{Dir, Json},
+    output::print,
 };
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::{io::Write, path::PathBuf};
 use tequio_core::{
-    knowledge::{
+    content::{
         Cid,
         object::{Block, Contents, contents},
     },

@@ -1,6 +1,9 @@
 //! `tequio keys`: shows a node's public keys, and moves its keys in sealed files only.
 
-use super::{Dir, Json, PassphraseFile, print};
+use super::{
+    options::{Dir, Json, PassphraseFile},
+    output::print,
+};
 use crate::{
     config::Config,
     keys::{self, Keys as NodeKeys},
@@ -117,7 +120,7 @@ impl Show {
     }
 
     fn passphrase(&self) -> anyhow::Result<tequio_host::Passphrase> {
-        let configured = Config::load(&self.dir.dir).ok().and_then(|c| c.passphrase_file);
+        let configured = Config::load(&self.dir.dir).ok().and_then(|(c, _)| c.passphrase_file);
         let configured = configured.map(|file| self.dir.dir.join(file));
         let file: Option<&Path> =
             self.passphrase.passphrase_file.as_deref().or(configured.as_deref());
@@ -128,10 +131,11 @@ impl Show {
     fn describe(&self, keys: &NodeKeys, event: &str) -> anyhow::Result<()> {
         let peer =
             tequio_p2p::identity::peer_id(keys.id()).context("the key is no point of the curve")?;
-        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-        let (voting, vrf) = (hex(&keys.voting.public().0), hex(&keys.vrf.public().0));
+        let voting = hex::encode(keys.voting.public().0);
+        let vrf = hex::encode(keys.vrf.public().0);
         let object = json!({
-            "event": event, "node": keys.id().to_string(), "peer_id": peer.to_string(), "voting_key": voting,
+            "event": event, "node": keys.id().to_string(), "peer_id": peer.to_string(),
+            "voting_key": voting,
             "vrf_key": vrf,
         });
         print(self.json, &object, || {

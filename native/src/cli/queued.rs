@@ -1,6 +1,6 @@
 //! Submissions that a node has only queued because there is no quorum.
 
-use super::{Json, client::Client, interrupt, print};
+use super::{client::Client, interrupt, options::Json, output::print};
 use anyhow::bail;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -48,6 +48,7 @@ pub fn text(answer: &Value, number: u64) -> String {
         _ => "there is no quorum now",
     };
     format!(
-        "queued as number {number}, NOT final: {why}. The node keeps it and sends it as soon as it can"
+        "queued as number {number}, NOT final: {why}. The node keeps it and sends it as soon as it \
+         can"
     )
 }

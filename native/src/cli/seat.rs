@@ -1,6 +1,11 @@
 //! `tequio seat`: requests a seat in the committee, gives it up, changes its keys.
 
-use super::{Dir, Json, client::Client, print, queued};
+use super::{
+    client::Client,
+    options::{Dir, Json},
+    output::print,
+    queued,
+};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use tequio_core::types::NodeId;
@@ -101,7 +106,8 @@ fn text(seat: &Value) -> String {
     let waits =
         if seat["keys_wait"] == true { "\nnew keys wait for the end of the epoch" } else { "" };
     format!(
-        "epoch   {}, {} seats\nseat    {}, weight {}\nmember  {member}\nbalance {}\nbond    {}{waits}",
+        "epoch   {}, {} seats\nseat    {}, weight {}\nmember  {member}\nbalance {}\nbond    \
+         {}{waits}",
         seat["epoch"],
         seat["seats"],
         number("seat"),

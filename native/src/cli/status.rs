@@ -1,6 +1,10 @@
 //! `tequio status`: shows the state of a running node.
 
-use super::{Dir, Json, client::Client, print};
+use super::{
+    client::Client,
+    options::{Dir, Json},
+    output::print,
+};
 use clap::Args;
 use serde_json::Value;
 
@@ -43,7 +47,8 @@ fn sync_text(sync: &Value) -> String {
             let percent = sync["share"].as_f64().unwrap_or_default() * 100.0;
             let (target, entries, peers) = (&sync["target"], &sync["entries"], &sync["peers"]);
             format!(
-                "sync    fetching the state of height {target}: {percent:.0} %, {entries} entries, from {peers} peers"
+                "sync    fetching the state of height {target}: {percent:.0} %, {entries} entries, \
+                 from {peers} peers"
             )
         }
         Some("blocks") => format!("sync    fetching blocks up to {}", sync["target"]),

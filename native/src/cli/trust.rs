@@ -153,9 +153,12 @@ pub fn no_root(embedded: &[u8]) -> anyhow::Error {
         format!(" (height {}, {})", checkpoint.header.height, date(checkpoint.header.time_ms))
     });
     anyhow::anyhow!(
-        "no root of trust: the export's own checkpoint {hash}{about} proves nothing by itself. Name one that you got by a \
-         trusted way with --checkpoint FILE or --dir DIR, or pin it once with `tequio checkpoint pin FILE \
-         --checkpoint-hash HASH`. If somebody you trust gave you the hash {hash}: --trust-embedded {hash}"
+        "no root of trust: the export's own checkpoint {hash}{about} proves nothing by itself. \
+         Name one that you got by a \
+         trusted way with --checkpoint FILE or --dir DIR, or pin it once with `tequio checkpoint \
+         pin FILE \
+         --checkpoint-hash HASH`. If somebody you trust gave you the hash {hash}: --trust-embedded \
+         {hash}"
     )
 }
 
@@ -163,8 +166,10 @@ pub fn no_root(embedded: &[u8]) -> anyhow::Error {
 pub fn another_root(embedded: &[u8], named: &Digest) -> anyhow::Error {
     let hash = Checkpoint::hash(embedded);
     anyhow::anyhow!(
-        "the export starts from checkpoint {hash}, and the one that you named has the hash {named}: it is of another \
-         network, from another time, or forged. Name your checkpoint's file with --checkpoint FILE, so that its handovers \
+        "the export starts from checkpoint {hash}, and the one that you named has the hash \
+         {named}: it is of another \
+         network, from another time, or forged. Name your checkpoint's file with --checkpoint \
+         FILE, so that its handovers \
          can be followed"
     )
 }
@@ -173,7 +178,8 @@ pub fn another_root(embedded: &[u8], named: &Digest) -> anyhow::Error {
 pub fn same_chain(root: &ChainId, other: &ChainId) -> anyhow::Result<()> {
     if root != other {
         bail!(
-            "the root of trust is of network {root}, and what is to be verified is of network {other}"
+            "the root of trust is of network {root}, and what is to be verified is of network \
+             {other}"
         );
     }
     Ok(())

@@ -3,12 +3,17 @@
 //! everything else.
 
 use super::{
-    Json, export, handovers, print,
+    export, handovers,
+    options::Json,
+    output::print,
     trust::{self, AsOf, Root, TrustOptions},
 };
 use crate::{
     data,
-    node::{audit, jobs, machine::now_ms},
+    node::{
+        jobs::{audit, progress as jobs},
+        machine::now_ms,
+    },
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -16,11 +21,9 @@ use std::path::{Path, PathBuf};
 use tequio_core::{
     codec,
     compute::dataset::{CsvOptions, Label, prepare},
-    knowledge::{
+    content::{
         Cid,
-        model::Model,
         object::{self, Block},
-        record::TrainingRecord,
     },
     ledger::{
         Checkpoint, Entry,
@@ -31,6 +34,7 @@ use tequio_core::{
         LightClient, LightError,
         handover::{self, HandoverFile},
     },
+    objects::{model::Model, record::TrainingRecord},
     types::{ChainId, Digest, TimeMs, Unverified, Verified},
     wire::light::{CommitteeHandover, RESPONSE_LEN_MAX, Response},
 };
@@ -42,9 +46,9 @@ use tequio_host::files;
   tequio verify model --data digits.csv.gz --checkpoint checkpoint.bin
   tequio verify model --data digits.csv.gz --checkpoint checkpoint.bin --as-of 2026-11-05
 
-Verification starts from a checkpoint that you trust: --checkpoint, --dir, or the one that `tequio checkpoint pin` has
-remembered for the network. The export's own checkpoint is taken only if you were told its hash: --checkpoint-hash or
---trust-embedded.")]
+Verification starts from a checkpoint that you trust: --checkpoint, --dir, or the one that
+`tequio checkpoint pin` has stored for the network. The export's own checkpoint is taken only if you
+know its hash from a source that you trust: --checkpoint-hash or --trust-embedded.")]
 pub struct Verify {
     /// The directory that `tequio job train --out` or `tequio job export` wrote
     export: PathBuf,
@@ -68,7 +72,8 @@ pub struct Verify {
 }
 
 /// The limit of what `--as-of` proves.
-const AS_OF_WARNING: &str = "trust periods count as of that date: keys released since then could have forged \
+const AS_OF_WARNING: &str = "trust periods count as of that date: keys released since then could \
+                             have forged \
      this export. Trust it only if you have had it, or its hash, since that date";
 
 /// Largest difference between the clocks of exporter and verifier, milliseconds.
@@ -105,7 +110,8 @@ impl Verify {
             Ok(found) => {
                 print(self.json, &found, || {
                     format!(
-                        "verified: model {} of job {}, {} of {} test rows right\nfrom checkpoint {} ({}) on",
+                        "verified: model {} of job {}, {} of {} test rows right\nfrom checkpoint \
+                         {} ({}) on",
                         found["model_cid"].as_str().unwrap_or_default(),
                         found["job"].as_str().unwrap_or_default(),
                         found["correct"],
@@ -152,9 +158,11 @@ impl Verify {
         let accuracy = (found.correct, found.tested) == (result.correct, result.tested);
         ensure("accuracy", accuracy, "the model classifies another number of test rows correctly")?;
         let mut found = json!({
-            "verified": true, "job": id.to_string(), "name": proved.job.spec.name.to_string(), "height": proved.height,
+            "verified": true, "job": id.to_string(), "name": proved.job.spec.name.to_string(),
+            "height": proved.height,
             "model_cid": result.model.to_string(), "record_cid": result.record.to_string(),
-            "dataset_cid": proved.job.spec.dataset.to_string(), "weights": result.weights.to_string(),
+            "dataset_cid": proved.job.spec.dataset.to_string(),
+            "weights": result.weights.to_string(),
             "correct": result.correct, "tested": result.tested,
             "checkpoint_hash": Checkpoint::hash(&files.checkpoint).to_string(),
             "accuracy": f64::from(found.correct) / f64::from(found.tested.max(1)),
@@ -314,15 +322,18 @@ fn prove(
     )?;
     let keys =
         in_part("proof", jobs::proof_keys(id, JobKind::Train).ok_or("the job's name is too long"))?;
-    let found = light.read(&keys, Unverified::new(header), &entries, as_of_ms).map_err(|error| match error {
+    let found = light.read(&keys, Unverified::new(header), &entries, as_of_ms);
+    let found = found.map_err(|error| match error {
         LightError::PastEpoch(_) => wrong("proof")(format!(
-            "is of epoch {epoch} ({}), before the checkpoint, which is of epoch {}: export the job again, or name a checkpoint \
+            "is of epoch {epoch} ({}), before the checkpoint, which is of epoch {}: export the job \
+             again, or name a checkpoint \
              of that time, with --as-of where it has expired",
             trust::date(time_ms),
             light.committee().epoch()
         )),
         LightError::LaterEpoch { .. } => wrong("handovers")(format!(
-            "lead to epoch {}, and the proof is of epoch {epoch}: older exports have no handovers, export the job again",
+            "lead to epoch {}, and the proof is of epoch {epoch}: older exports have no handovers, \
+             export the job again",
             light.committee().epoch()
         )),
         LightError::Entry(_) | LightError::Count { .. } => wrong("proof")(error.to_string()),

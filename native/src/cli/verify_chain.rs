@@ -1,7 +1,10 @@
 //! `tequio verify-chain`: replays the blocks of a store by the rules of consensus, and compares the
 //! state.
 
-use super::{Dir, Json, print};
+use super::{
+    options::{Dir, Json},
+    output::print,
+};
 use crate::{
     config::Config,
     node::{GENESIS_FILE, machine::now_ms, read_public},
@@ -29,7 +32,8 @@ const BLOCKS_AT_ONCE: usize = 64;
 #[command(after_help = "Example:
   tequio verify-chain --dir node
 
-Every block is checked as when it came from a peer: certificate, place, signatures, effects. The node must not run.")]
+Each block is checked like one from a peer: certificate, position, signatures, effects. The node
+must not run.")]
 pub struct VerifyChain {
     #[command(flatten)]
     dir: Dir,
@@ -93,7 +97,7 @@ impl VerifyChain {
                         replica.handle(now_ms(), Input::Persisted)?;
                     }
                     Output::Misbehaviour { offence, .. } => {
-                        bail!("block {} of the store does not hold: {offence}", replica.height());
+                        bail!("block {} of the store is not valid: {offence}", replica.height());
                     }
                     _ => {}
                 }
@@ -110,7 +114,8 @@ impl VerifyChain {
             newest.state.root()
         );
         let event = json!({
-            "event": "verified", "from": from, "height": to, "blocks": to - from, "transactions": transactions,
+            "event": "verified", "from": from, "height": to, "blocks": to - from,
+            "transactions": transactions,
             "state": root.to_string(), "genesis": from == 0,
         });
         let begin = if from == 0 {
@@ -120,7 +125,8 @@ impl VerifyChain {
         };
         print(self.json, &event, || {
             format!(
-                "{} blocks from {begin} to {to}, {transactions} transactions: state {root}, as in the store",
+                "{} blocks from {begin} to {to}, {transactions} transactions: state {root}, as in \
+                 the store",
                 to - from
             )
         });

@@ -1,18 +1,21 @@
 //! Store calls from asynchronous code.
 
-use super::context::NodeContext;
 use crate::store::StoreError;
-use std::sync::Arc;
 use tokio::task::JoinError;
 
-/// Runs a closure on a thread that may block. While the node stops, the runtime starts no more of
-/// them, and the result is [`StoreError::Stopping`] instead of a panic.
-pub async fn blocking<T: Send + 'static, E: From<StoreError> + Send + 'static>(
-    context: &Arc<NodeContext>,
-    action: impl FnOnce(&NodeContext) -> Result<T, E> + Send + 'static,
-) -> Result<T, E> {
-    let context = context.clone();
-    flatten(tokio::task::spawn_blocking(move || action(&context)).await)
+/// Runs a closure with a handle on a thread that may block. While the node stops, the runtime
+/// starts no more of them, and the result is [`StoreError::Stopping`] instead of a panic.
+pub async fn blocking<H, T, E>(
+    handle: &H,
+    action: impl FnOnce(&H) -> Result<T, E> + Send + 'static,
+) -> Result<T, E>
+where
+    H: Clone + Send + 'static,
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+{
+    let handle = handle.clone();
+    flatten(tokio::task::spawn_blocking(move || action(&handle)).await)
 }
 
 /// The result of a task. A panic is resumed in the caller.

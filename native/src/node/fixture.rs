@@ -2,11 +2,21 @@
 //! to it over real sockets.
 
 use super::{
-    context::{ContextParts, NodeContext, Tip},
+    chain::{
+        driver::DriverParts, snapshot_cache::SnapshotCache, state_sync::StateSync, sync::BlockSync,
+        sync_status::SyncStatus,
+    },
+    chain_view::{ChainView, Tip},
     machine::{self, Inbox, now_ms},
+    mempool::{
+        Mempool,
+        verify::{admission::Admission, ingest::Ingest},
+    },
+    telemetry::metrics::Metrics,
+    writes::submit::Submitter,
 };
 use crate::{
-    keys::{self, Keys},
+    keys::Keys,
     store::{self, Store},
 };
 use std::sync::Arc;
@@ -14,8 +24,8 @@ use tempfile::TempDir;
 use tequio_core::{
     codec::BoundedVec,
     consensus::Input,
+    content::{Cid, CidCodec},
     crypto::NodeKey,
-    knowledge::{Cid, CidCodec},
     ledger::{
         Action, Genesis, Params, SignedTransaction, Transaction,
         genesis::{GenesisFile, GenesisState},
@@ -31,11 +41,15 @@ const BOND: u64 = 1000;
 const CLIENTS: u8 = 16;
 
 pub struct Fixture {
-    pub context: Arc<NodeContext>,
+    pub keys: Keys,
+    pub chain: ChainView,
+    pub mempool: Arc<Mempool>,
+    pub metrics: Arc<Metrics>,
+    pub ingest: Ingest,
+    pub driver: DriverParts,
     pub start: GenesisState,
     /// The members; the first is this node if it has a seat.
     pub members: Vec<Keys>,
-    pub inbox: Inbox<Input>,
     pub runtime: Runtime,
     addr: Multiaddr,
     events: Events,
@@ -80,18 +94,25 @@ impl Fixture {
             runtime.block_on(network.listen("/ip4/127.0.0.1/tcp/0".parse().unwrap())).unwrap();
         let addr = identity::with_peer(addr, keys.id());
         let (inbox, _) = machine::inbox();
-        let context = NodeContext::new(ContextParts {
+        let tip = Arc::new(Tip::new(head.header, head.state));
+        let chain = ChainView::new(keys.id(), start.params.clone(), tip);
+        let (store, metrics) = (Arc::new(store), Arc::<Metrics>::default());
+        let driver = driver(&keys, &chain, store, network, metrics.clone(), inbox);
+        let (mempool, ingest) = (driver.mempool.clone(), driver.ingest.clone());
+        Self {
             keys,
-            params: start.params.clone(),
-            checkpoint: Vec::new(),
-            store,
-            network,
-            tip: Tip::new(head.header, head.state),
-            snapshot_when_behind: u64::MAX,
-            keystore: dir.path().join(keys::FILE_NAME),
-            replica: inbox.clone(),
-        });
-        Self { context: Arc::new(context), start, members, inbox, runtime, addr, events, _dir: dir }
+            chain,
+            mempool,
+            metrics,
+            ingest,
+            driver,
+            start,
+            members,
+            runtime,
+            addr,
+            events,
+            _dir: dir,
+        }
     }
 
     /// Notifications of the mempool protocol.
@@ -113,7 +134,7 @@ impl Fixture {
         let cid = Cid::of(CidCodec::Raw, &[number]);
         let action =
             Action::UpdateRef { name: name.as_str().try_into().unwrap(), expected: 0, cid };
-        Transaction { chain: self.context.chain, sender: key.id(), nonce: 0, expires: 500, action }
+        Transaction { chain: self.chain.id, sender: key.id(), nonce: 0, expires: 500, action }
             .sign(&key)
     }
 
@@ -123,9 +144,53 @@ impl Fixture {
         let message = Message::New { transactions, forward: false };
         peer.network.notify(
             NotificationProtocol::Mempool,
-            [self.context.id],
+            [self.chain.node],
             &compression::encode(&message).into(),
         );
+    }
+}
+
+fn driver(
+    keys: &Keys,
+    chain: &ChainView,
+    store: Arc<Store>,
+    network: Network,
+    metrics: Arc<Metrics>,
+    inbox: Inbox<Input>,
+) -> DriverParts {
+    let (mempool, status) = (Arc::<Mempool>::default(), Arc::<SyncStatus>::default());
+    let admission = Admission::new(chain.clone(), mempool.clone(), metrics.clone());
+    let ingest = Ingest::new(chain.clone(), network.clone(), mempool.clone(), admission.clone());
+    let submitter =
+        Submitter::new(chain.clone(), store.clone(), mempool.clone(), admission, keys.node.clone());
+    let state_sync = StateSync {
+        chain: chain.clone(),
+        store: store.clone(),
+        network: network.clone(),
+        metrics: metrics.clone(),
+        status: status.clone(),
+        checkpoint: Arc::default(),
+        when_behind: u64::MAX,
+        replica: inbox.clone(),
+    };
+    let sync = BlockSync {
+        chain: chain.clone(),
+        network: network.clone(),
+        state_sync,
+        status,
+        replica: inbox.clone(),
+    };
+    DriverParts {
+        chain: chain.clone(),
+        store,
+        network,
+        mempool,
+        ingest,
+        snapshots: Arc::<SnapshotCache>::default(),
+        sync,
+        submitter,
+        metrics,
+        inbox,
     }
 }
 

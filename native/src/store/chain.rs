@@ -2,8 +2,9 @@
 
 use super::{
     Store, StoreError,
-    state_table::UnmergedChanges,
-    tables::{BLOCKS, CHANGES, CONSENSUS_WAL, ENTRIES, HEAD_KEY, HEADERS, LOWEST_KEY, META},
+    meta::height_in,
+    tables::{BLOCKS, CHANGES, CONSENSUS_WAL, ENTRIES, HEAD_KEY, HEADERS, META},
+    unmerged_changes::UnmergedChanges,
 };
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use tequio_core::{
@@ -176,20 +177,4 @@ pub(super) fn read_entries(
         );
     }
     Ok(state)
-}
-
-/// The lowest height from which on the store has all blocks.
-pub(super) fn lowest_in(
-    meta: &impl ReadableTable<&'static str, &'static [u8]>,
-) -> Result<Height, StoreError> {
-    Ok(height_in(meta, LOWEST_KEY)?.unwrap_or(1))
-}
-
-/// A height in [`META`].
-pub(super) fn height_in(
-    meta: &impl ReadableTable<&'static str, &'static [u8]>,
-    key: &str,
-) -> Result<Option<Height>, StoreError> {
-    let height = meta.get(key)?.map(|bytes| bytes.value().try_into().map(Height::from_le_bytes));
-    height.transpose().map_err(|_| StoreError::Damaged("a height"))
 }

@@ -28,18 +28,22 @@ impl WriteFailure {
     fn mend(&self) -> &'static str {
         match self.kind {
             ErrorKind::StorageFull => {
-                "The disk is full: free some space, or move the node's directory to a larger disk, and start the node \
+                "The disk is full: free some space, or move the node's directory to a larger disk, \
+                 and start the node \
                  again; everything that was final or acknowledged is kept"
             }
             ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                "A limit of the file system or of the user is reached: raise it (quota, ulimit -f), and start the node \
+                "A limit of the file system or of the user is reached: raise it (quota, ulimit \
+                 -f), and start the node \
                  again; everything that was final or acknowledged is kept"
             }
             ErrorKind::ReadOnlyFilesystem => {
-                "The file system is read-only: see why in the system's log, mount it for writing, and start the node again"
+                "The file system is read-only: see why in the system's log, mount it for writing, \
+                 and start the node again"
             }
             _ => {
-                "See the system's log for the disk's errors, and start the node again on a disk that works"
+                "See the system's log for the disk's errors, and start the node again on a disk \
+                 that works"
             }
         }
     }

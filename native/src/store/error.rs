@@ -1,7 +1,7 @@
 //! Errors of the store. All of them are local faults: the node stops, because it cannot run without
 //! its store.
 
-use super::{VERSION, WriteFailure};
+use super::{disk::WriteFailure, tables::VERSION};
 use redb::{DatabaseError, StorageError};
 use std::{
     io::ErrorKind,
@@ -9,15 +9,18 @@ use std::{
 };
 
 /// What the operator can do about a damaged store.
-pub(super) const MEND_DAMAGED: &str = "Move store.redb out of the node's directory and start the node again: it fetches the \
-    chain from its peers. A validator waits some minutes before it starts (docs/operating.md, Backup)";
+pub(super) const MEND_DAMAGED: &str = "Move store.redb out of the node's directory and start the \
+                                       node again: it fetches the \
+    chain from its peers. A validator waits some minutes before it starts (docs/operating.md, \
+    Backup)";
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Made by a newer version of Tequio.
     #[error(
-        "the store has version {found}, this tequio reads version {VERSION}: run the tequio that made it, or a newer one"
+        "the store has version {found}, this tequio reads version {VERSION}: run the tequio that \
+         made it, or a newer one"
     )]
     Version {
         /// Version of the file.
@@ -25,7 +28,8 @@ pub enum StoreError {
     },
     /// Made for another genesis.
     #[error(
-        "the store belongs to another chain than genesis.bin: check that --dir is the directory of this network's node, \
+        "the store belongs to another chain than genesis.bin: check that --dir is the directory of \
+         this network's node, \
          and put the genesis.bin back with which its store was made"
     )]
     OtherChain,
@@ -49,7 +53,7 @@ pub enum StoreError {
     #[error("{0}")]
     Write(WriteFailure),
     /// The process ends, so the call was not executed.
-    #[error("the node stops")]
+    #[error("the node is stopping")]
     Stopping,
     /// The block does not follow the head.
     #[error("block {found} does not follow the head {head}")]

@@ -2,7 +2,7 @@
 
 use super::{Store, StoreError, tables::OBJECTS};
 use redb::ReadableTableMetadata;
-use tequio_core::knowledge::{
+use tequio_core::content::{
     Cid,
     object::{Block, Contents, ObjectError, contents},
 };

@@ -8,7 +8,8 @@
 
 use super::{
     Store, StoreError,
-    chain::{HEADER_LEN_MAX, height_in, lowest_in, read_entries},
+    chain::{HEADER_LEN_MAX, read_entries},
+    meta::{height_in, lowest_in},
     tables::{
         BLOCK_RECEIPTS, BLOCKS, CHANGES, CONSENSUS_WAL, ENTRIES, HEAD_KEY, HEADERS, LOWEST_KEY,
         META, NEXT_REPLAY_BASE, NEXT_REPLAY_BASE_KEY, PRUNED_AT_KEY, RECEIPT_INDEX, REPLAY_BASE,

@@ -8,7 +8,8 @@
 //! age.
 
 use super::{
-    OutboxEntry, Store, StoreError, WriteStage,
+    Store, StoreError,
+    outbox_entry::{OutboxEntry, WriteStage},
     tables::{SUBMISSION_KEYS, SUBMISSIONS},
 };
 use borsh::{BorshDeserialize, BorshSerialize};

@@ -2,6 +2,9 @@
 
 use redb::TableDefinition;
 
+/// Version of the tables and their contents.
+pub const VERSION: u32 = 4;
+
 /// Version, chain and head.
 pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// Height → encoded `FinalHeader`.

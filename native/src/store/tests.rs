@@ -1,14 +1,17 @@
-use super::*;
+use super::{
+    tables::{META, NEXT_REPLAY_BASE, REPLAY_BASE, STAGED, STAGED_REPLAY_BASE},
+    *,
+};
 use std::path::PathBuf;
 use tequio_core::{
     codec::BoundedVec,
+    content::object,
     crypto::{NodeKey, bls, vrf},
-    knowledge::object,
     ledger::{
         Block, Certificate, Genesis, Outcome, Params, Phase, Receipt, State, Vote,
         genesis::{GenesisFile, GenesisSeat, GenesisState},
     },
-    types::{Digest, Height, Unverified},
+    types::{ChainId, Digest, Height, Unverified},
     wire::light::FinalHeader,
 };
 

@@ -7,8 +7,8 @@
 
 use super::{
     StoreError,
-    chain::{height_in, lowest_in},
-    receipts::{Prefix, prefix},
+    meta::{height_in, lowest_in},
+    receipt_index::{Prefix, prefix},
     tables::{BLOCK_RECEIPTS, BLOCKS, HEAD_KEY, META, RECEIPT_INDEX},
 };
 use redb::{ReadableTable, TableDefinition, WriteTransaction};

@@ -3,16 +3,12 @@
 
 use super::{
     Store, StoreError,
+    outbox_entry::{ClientWrite, OutboxEntry, WriteStage},
     submissions::{self, KeyedSubmission, Submission},
     tables::WRITE_OUTBOX,
 };
-use borsh::{BorshDeserialize, BorshSerialize};
 use redb::{ReadableTable, WriteTransaction};
-use tequio_core::{
-    codec::{self, BoundedString},
-    ledger::{Action, SignedTransaction, TransactionId, transaction::TRANSACTION_LEN_MAX},
-    types::{Height, TimeMs},
-};
+use tequio_core::{codec, ledger::transaction::TRANSACTION_LEN_MAX, types::TimeMs};
 
 /// Most writes without a known outcome.
 pub const OPEN_MAX: usize = 256;
@@ -20,73 +16,19 @@ pub const OPEN_MAX: usize = 256;
 pub const SETTLED_MAX: usize = 1024;
 const RECORD_LEN_MAX: usize = 2 * TRANSACTION_LEN_MAX + 4096;
 
-/// A client's write.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-#[allow(clippy::large_enum_variant)]
-pub enum ClientWrite {
-    /// Signed by this node when it is due, and again with another nonce and expiry if necessary.
-    Own(Action),
-    /// Signed by another sender, so it cannot be changed.
-    Signed(SignedTransaction),
-}
-
-/// Progress of a write.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-#[allow(clippy::large_enum_variant)]
-pub enum WriteStage {
-    /// Not sent to any other node yet.
-    Waiting,
-    /// May be known to other nodes. It is stored here before it is sent, so that no write has two
-    /// signed transactions at once.
-    Sent {
-        /// The transaction that other nodes may have.
-        transaction: SignedTransaction,
-        /// The final height when it was signed.
-        since: Height,
-    },
-    /// In a final block.
-    Applied {
-        /// The transaction.
-        transaction: TransactionId,
-        /// Height of the block.
-        height: Height,
-    },
-    /// Without effect, and it can have none later.
-    Refused {
-        /// The reason, for people.
-        reason: BoundedString<256>,
-    },
-}
-
-/// A write and its progress.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct OutboxEntry {
-    /// Time of the request.
-    pub queued_ms: TimeMs,
-    /// The write; removed once its outcome is known.
-    pub write: Option<ClientWrite>,
-    /// Its progress.
-    pub stage: WriteStage,
-}
-
-impl WriteStage {
-    /// Whether the outcome of the write is known.
-    pub fn is_settled(&self) -> bool {
-        matches!(self, Self::Applied { .. } | Self::Refused { .. })
-    }
-}
-
 /// Why a write is not queued.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboxError {
     /// The outbox is full; the client may try again later.
     #[error(
-        "{OPEN_MAX} writes wait for a quorum already; send it again when some of them are settled"
+        "{OPEN_MAX} writes already wait for a quorum; send this one again when some of them are \
+         final or refused"
     )]
     Full,
     /// The key belongs to another submission.
     #[error(
-        "the key {0:?} was used for another submission: repeat that one as it was, or choose another key"
+        "the key {0:?} was used for another submission: repeat that one as it was, or choose \
+         another key"
     )]
     KeyReused(String),
     /// A failure of the store.

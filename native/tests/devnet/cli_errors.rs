@@ -279,9 +279,9 @@ fn errors_about_directories_and_files_name_file_cause_and_remedy() {
         (vec!["--http", "nonsense"], vec!["nonsense", "HOST:PORT", "localhost:4811"]),
         (vec!["--http-host", "a:1"], vec!["a:1", "not a host name"]),
         (vec!["--workers", "many"], vec!["many", "--workers"]),
-        (vec!["--keep-blocks", "5"], vec!["5", "256"]),
+        (vec!["--retained-blocks", "5"], vec!["5", "256"]),
         (vec!["--log", "[["], vec!["[[", "no log filter"]),
-        (vec!["--votes-to", "nobody"], vec!["nobody", "collectors"]),
+        (vec!["--vote-routing", "nobody"], vec!["nobody", "leader"]),
         (vec!["--listn", "x"], vec!["--listn", "--listen"]),
     ] {
         let arguments: Vec<&str> =
@@ -705,7 +705,10 @@ fn errors_of_the_node_name_file_cause_and_remedy() {
     );
     t.expect_error(&["kb", "get", "--dir", &dir, "models/none"], &["models/none", "not found"]);
     t.expect_error(&["kb", "get", "--dir", &dir, "a b"], &["a b", "no id or name"]);
-    t.expect_error(&["seat", "join", "--dir", &dir, "--amount", "999999999"], &["member already"]);
+    t.expect_error(
+        &["seat", "join", "--dir", &dir, "--amount", "999999999"],
+        &["already a member"],
+    );
     t.expect_error(
         &["seat", "fund", "--dir", &dir, "--to", &unknown, "--amount", "99999999999"],
         &["the balance is", "give less"],

@@ -430,7 +430,7 @@ fn a_disk_that_fills_in_mid_submission_ends_the_node_with_its_cause_and_loses_no
     assert_eq!((ended.code(), ended.signal()), (Some(1), None), "{log}");
     let error =
         log.lines().filter(|line| line.starts_with("error:")).collect::<Vec<_>>().join("\n");
-    for part in [dir.to_str().unwrap(), "cannot go on", "store.redb", "File too large", "is kept"] {
+    for part in [dir.to_str().unwrap(), "has failed", "store.redb", "File too large", "is kept"] {
         assert!(error.contains(part), "{part}: {error}\n{log}");
     }
     assert!(!error.contains("Previous I/O"), "{error}");

@@ -16,9 +16,12 @@ use std::{
 };
 use tequio_core::{
     codec,
+    content::{Cid, CidCodec},
     crypto::NodeKey,
-    knowledge::{Cid, CidCodec},
-    ledger::{Action, SignedTransaction, Transaction, TransactionId, state::solve_admission},
+    ledger::{
+        Action, SignedTransaction, Transaction, TransactionId,
+        transition::admission::solve_admission,
+    },
     types::{ChainId, Height},
 };
 
@@ -102,7 +105,8 @@ fn what_was_acknowledged_is_in_every_ledger_once_whoever_was_killed() {
     let head = (1..=NODES).map(|node| net.height(node)).max().unwrap().max(last);
     let count = acknowledged.len();
     println!(
-        "{count} transactions acknowledged, {kills} kills, {leaders} of leaders, {quorums} of a quorum, {head} blocks"
+        "{count} transactions acknowledged, {kills} kills, {leaders} of leaders, {quorums} of a \
+         quorum, {head} blocks"
     );
     assert!(acknowledged.len() as u64 >= BATCH, "hardly anything was final");
     let mut states = Vec::new();

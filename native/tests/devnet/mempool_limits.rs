@@ -10,15 +10,15 @@ use tequio::{
     keys::Keys,
     node::{
         CHECKPOINT_FILE, GENESIS_FILE, Node,
-        context::NodeContext,
+        chain_view::ChainView,
         machine::now_ms,
         mempool::{ITEMS_MAX, PER_SENDER_MAX, Source},
     },
 };
 use tequio_core::{
     codec::{self, BoundedVec},
+    content::{Cid, CidCodec},
     crypto::NodeKey,
-    knowledge::{Cid, CidCodec},
     ledger::{
         Action, Checkpoint, Genesis, Params, SignedTransaction, Transaction, genesis::GenesisFile,
     },
@@ -32,7 +32,7 @@ pub fn client(number: u8) -> NodeKey {
     NodeKey::from_bytes(&[number + 1; 32])
 }
 
-pub fn signed(context: &NodeContext, number: u8, nonce: u64) -> SignedTransaction {
+pub fn signed(chain: &ChainView, number: u8, nonce: u64) -> SignedTransaction {
     let key = client(number);
     let name = format!("{}/note", key.id());
     let action = Action::UpdateRef {
@@ -40,7 +40,7 @@ pub fn signed(context: &NodeContext, number: u8, nonce: u64) -> SignedTransactio
         expected: nonce,
         cid: Cid::of(CidCodec::Raw, &nonce.to_le_bytes()),
     };
-    Transaction { chain: context.chain, sender: key.id(), nonce, expires: 500, action }.sign(&key)
+    Transaction { chain: chain.id, sender: key.id(), nonce, expires: 500, action }.sign(&key)
 }
 
 /// Parameters of a chain that makes no blocks without transactions.
@@ -105,27 +105,26 @@ fn a_full_mempool_says_who_has_to_wait_and_for_how_long() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let node = runtime.block_on(alone(dir.path()));
-    let context = node.context.clone();
+    let chain = node.chain.clone();
     let http = "127.0.0.1:0".parse().unwrap();
-    let server =
-        runtime.block_on(api::Server::start(dir.path(), &http, Vec::new(), context.clone()));
+    let server = runtime.block_on(api::Server::start(dir.path(), &http, Vec::new(), &node));
     let server = server.unwrap();
     let agent: ureq::Agent =
         ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let (url, token) =
         (format!("http://{}/v1/transactions", server.addr), api::bearer(dir.path()).unwrap());
     let post = |number, nonce| {
-        let body = codec::encode(&signed(&context, number, nonce));
+        let body = codec::encode(&signed(&chain, number, nonce));
         agent.post(&url).header("authorization", &token).send(&body[..]).unwrap()
     };
 
     // The first nonce is missing, so all that follow wait.
     for number in 0..CLIENTS - 1 {
         for nonce in 1..=PER_SENDER_MAX as u64 {
-            context.submit(signed(&context, number, nonce)).unwrap();
+            node.admission.submit(signed(&chain, number, nonce)).unwrap();
         }
     }
-    assert_eq!(context.mempool.len(), ITEMS_MAX);
+    assert_eq!(node.mempool.len(), ITEMS_MAX);
     assert_problem(
         post(0, PER_SENDER_MAX as u64 + 1),
         429,
@@ -137,10 +136,10 @@ fn a_full_mempool_says_who_has_to_wait_and_for_how_long() {
     // The missing nonce replaces the sender's last one and makes the others applicable.
     let answer = post(0, 0);
     assert_eq!(answer.status(), 202, "{answer:?}");
-    let mut tips = context.watch_tip();
+    let mut tips = chain.watch_tip();
     let deadline = Instant::now() + WITHIN;
     runtime.block_on(async {
-        while context.mempool.len() > ITEMS_MAX - PER_SENDER_MAX {
+        while node.mempool.len() > ITEMS_MAX - PER_SENDER_MAX {
             let left = deadline.saturating_duration_since(Instant::now());
             tokio::time::timeout(left, tips.changed())
                 .await
@@ -148,7 +147,7 @@ fn a_full_mempool_says_who_has_to_wait_and_for_how_long() {
                 .unwrap();
         }
     });
-    assert_eq!(context.tip().state.account(&client(0).id()).unwrap().nonce, PER_SENDER_MAX as u64);
+    assert_eq!(chain.tip().state.account(&client(0).id()).unwrap().nonce, PER_SENDER_MAX as u64);
     let answer = post(CLIENTS - 1, 0);
     assert_eq!(answer.status(), 202, "{answer:?}");
     runtime.block_on(async {
@@ -164,14 +163,14 @@ fn a_forged_copy_does_not_keep_out_the_right_one_that_comes_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let node = runtime.block_on(alone(dir.path()));
-    let context = node.context.clone();
-    let right = signed(&context, 0, 1);
-    let forged = SignedTransaction { signature: signed(&context, 1, 1).signature, ..right.clone() };
+    let chain = node.chain.clone();
+    let right = signed(&chain, 0, 1);
+    let forged = SignedTransaction { signature: signed(&chain, 1, 1).signature, ..right.clone() };
     let from_peer = |number, transaction: &SignedTransaction| {
         (Source::Peer { peer: client(number).id(), forward: false }, vec![transaction.clone()])
     };
     assert_eq!(
-        context.accept_from_peers(vec![
+        node.admission.accept_from_peers(vec![
             from_peer(1, &forged),
             from_peer(2, &right),
             from_peer(3, &right),
@@ -182,10 +181,10 @@ fn a_forged_copy_does_not_keep_out_the_right_one_that_comes_with_it() {
     // Copies are not verified. The four verifications: the batch of both, each message, and the
     // forged one.
     assert_eq!(
-        (context.metrics.peer_transactions.get(), context.metrics.peer_verifications.get()),
+        (node.metrics.peer_transactions.get(), node.metrics.peer_verifications.get()),
         (2, 4)
     );
-    assert!(context.mempool.contains(&right.id()));
+    assert!(node.mempool.contains(&right.id()));
     runtime.block_on(node.stop());
 }
 
@@ -194,13 +193,19 @@ fn what_comes_at_once_is_judged_one_by_one() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let node = runtime.block_on(alone(dir.path()));
-    let context = node.context.clone();
-    let good = |number| signed(&context, number, 1);
+    let chain = node.chain.clone();
+    let good = |number| signed(&chain, number, 1);
     let forged = SignedTransaction { signature: good(1).signature, ..good(2) };
-    let unknown = signed(&context, CLIENTS, 1);
-    context.submit(good(0)).unwrap();
-    let verdicts =
-        context.accept_batch(vec![good(0), good(1), forged.clone(), unknown, good(3), good(3)]);
+    let unknown = signed(&chain, CLIENTS, 1);
+    node.admission.submit(good(0)).unwrap();
+    let verdicts = node.admission.accept_batch(vec![
+        good(0),
+        good(1),
+        forged.clone(),
+        unknown,
+        good(3),
+        good(3),
+    ]);
     let results: Vec<_> =
         verdicts.iter().map(|v| v.as_ref().map_err(ToString::to_string)).collect();
     let (signature, account) =
@@ -211,36 +216,39 @@ fn what_comes_at_once_is_judged_one_by_one() {
 
     // One forged signature of 32 costs verifications of both halves at five levels, and does not
     // affect the results of the others.
-    let many: Vec<_> = (0..32).map(|number| signed(&context, number, 2)).collect();
+    let many: Vec<_> = (0..32).map(|number| signed(&chain, number, 2)).collect();
     let mut brought = many.clone();
     brought[20] = SignedTransaction { signature: many[0].signature, ..many[20].clone() };
-    let before = context.metrics.submit_verifications.get();
-    let verdicts = context.accept_batch(brought);
-    assert_eq!(context.metrics.submit_verifications.get() - before, 1 + 2 * 5);
+    let before = node.metrics.submit_verifications.get();
+    let verdicts = node.admission.accept_batch(brought);
+    assert_eq!(node.metrics.submit_verifications.get() - before, 1 + 2 * 5);
     for (number, verdict) in verdicts.iter().enumerate() {
         assert_eq!(verdict.is_ok(), number != 20, "{number}: {verdict:?}");
-        assert_eq!(context.mempool.contains(&many[number].id()), number != 20, "{number}");
+        assert_eq!(node.mempool.contains(&many[number].id()), number != 20, "{number}");
     }
-    let before = context.metrics.submit_verifications.get();
-    let right = (0..32).map(|number| signed(&context, number, 3)).collect();
-    assert_eq!(context.accept_batch(right), vec![Ok(true); 32]);
-    assert_eq!(context.metrics.submit_verifications.get() - before, 1);
+    let before = node.metrics.submit_verifications.get();
+    let right = (0..32).map(|number| signed(&chain, number, 3)).collect();
+    assert_eq!(node.admission.accept_batch(right), vec![Ok(true); 32]);
+    assert_eq!(node.metrics.submit_verifications.get() - before, 1);
 
     // From many threads, each of which gets its own result.
     let first = 4;
     std::thread::scope(|scope| {
         for number in first..first + 32 {
-            let (context, forged) = (&context, &forged);
+            let (node, chain, forged) = (&node, &chain, &forged);
             scope.spawn(move || {
-                let own = signed(context, number, 1);
-                assert_eq!(context.submit(own.clone()), Ok(own.id()));
-                assert_eq!(context.submit(forged.clone()).unwrap_err().to_string(), signature);
-                assert_eq!(context.submit(own.clone()), Ok(own.id()));
-                assert_eq!(context.accept_local(own), Ok(false));
+                let own = signed(chain, number, 1);
+                assert_eq!(node.admission.submit(own.clone()), Ok(own.id()));
+                assert_eq!(
+                    node.admission.submit(forged.clone()).unwrap_err().to_string(),
+                    signature
+                );
+                assert_eq!(node.admission.submit(own.clone()), Ok(own.id()));
+                assert_eq!(node.admission.accept_local(own), Ok(false));
             });
         }
     });
-    assert_eq!(context.mempool.len(), 3 + 31 + 32 + 32);
+    assert_eq!(node.mempool.len(), 3 + 31 + 32 + 32);
     runtime.block_on(node.stop());
 }
 
@@ -249,10 +257,10 @@ fn clients_that_come_together_share_rounds() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let node = runtime.block_on(alone(dir.path()));
-    let (context, metrics) = (node.context.clone(), &node.context.metrics);
+    let (chain, metrics) = (node.chain.clone(), &node.metrics);
     // None of them is admitted, so they can be submitted again.
     let forged =
-        SignedTransaction { signature: signed(&context, 1, 1).signature, ..signed(&context, 2, 1) };
+        SignedTransaction { signature: signed(&chain, 1, 1).signature, ..signed(&chain, 2, 1) };
     let mut tries = 0;
     while metrics.submit_batches.get() == metrics.submitted.get() {
         tries += 1;
@@ -262,15 +270,17 @@ fn clients_that_come_together_share_rounds() {
             for _ in 0..16 {
                 scope.spawn(|| {
                     start.wait();
-                    assert!(context.submit(forged.clone()).is_err());
+                    assert!(node.admission.submit(forged.clone()).is_err());
                 });
             }
         });
     }
     let shown = metrics.encode();
-    for name in
-        ["tequio_submitted_total", "tequio_submit_rounds_total", "tequio_submit_checks_total"]
-    {
+    for name in [
+        "tequio_transactions_submitted_total",
+        "tequio_submission_batches_total",
+        "tequio_submission_signature_checks_total",
+    ] {
         assert!(
             shown.lines().any(|line| line.strip_prefix(name).is_some_and(|count| count != " 0")),
             "{name}"

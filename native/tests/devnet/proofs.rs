@@ -153,9 +153,9 @@ fn proofs_of_a_chain_of_many_epochs_lead_from_a_named_checkpoint_to_the_present(
         (1..=4).map(|node| net.dir(node).to_str().unwrap().to_owned()).collect();
     let joined = net.init_join(&peers);
     fs::write(net.dir(joined).join("checkpoint.bin"), middle.encode()).unwrap();
-    net.restart_with(joined, &["--snapshot-when-behind", "8"]);
-    net.wait_log(joined, "going on from a state that was fetched whole", WITHIN);
-    net.wait_log(joined, "committee handovers of earlier epochs are kept", WITHIN);
+    net.restart_with(joined, &["--state-sync-threshold", "8"]);
+    net.wait_log(joined, "continuing from a fetched state", WITHIN);
+    net.wait_log(joined, "stored committee handovers of earlier epochs", WITHIN);
     let out = path("by-joined.bin");
     let by_joined =
         ["checkpoint", "export", "--out", &text(&out), "--checkpoint", &text(&genesis), "--json"];

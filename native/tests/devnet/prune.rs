@@ -9,7 +9,7 @@ use crate::{
 };
 use serde_json::Value;
 use std::{fs, process::Command};
-use tequio::node::prune::KEEP_BLOCKS_MIN;
+use tequio::node::chain::prune::RETAINED_BLOCKS_MIN;
 use tequio_core::{
     codec::BoundedVec,
     ledger::{Entry, Key},
@@ -23,7 +23,7 @@ const KEPT: u64 = 150;
 
 #[test]
 fn a_node_that_keeps_few_blocks_proves_its_state_and_lets_others_join() {
-    let keep = ["--keep-blocks", &KEEP_BLOCKS_MIN.to_string()];
+    let keep = ["--retained-blocks", &RETAINED_BLOCKS_MIN.to_string()];
     let mut net = Devnet::make(4);
     let past = PrebuiltChain::of(&net, 4);
     // The nodes have already begun to store the state at that block. It becomes the replay base a
@@ -33,7 +33,7 @@ fn a_node_that_keeps_few_blocks_proves_its_state_and_lets_others_join() {
             store.write_next_replay_base(&head.header, &head.state).unwrap();
         }
     };
-    let end = KEPT + KEEP_BLOCKS_MIN - 2;
+    let end = KEPT + RETAINED_BLOCKS_MIN - 2;
     drop(past.make(&PrebuiltChain::store(&net, 1), end, &mut |_| Vec::new(), write_kept));
     for node in [2, 3, 4] {
         fs::copy(PrebuiltChain::store(&net, 1), PrebuiltChain::store(&net, node)).unwrap();

@@ -5,7 +5,7 @@ use crate::{WITHIN, data, prebuilt_chain::PrebuiltChain, support::Devnet};
 use serde_json::Value;
 use tequio_core::{
     codec,
-    knowledge::{Cid, CidCodec},
+    content::{Cid, CidCodec},
     ledger::{Action, Transaction},
 };
 

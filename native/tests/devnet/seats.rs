@@ -65,8 +65,8 @@ fn members_join_leave_and_change_their_keys_while_the_chain_goes_on() {
     let peers: Vec<String> =
         (1..=4).map(|node| net.dir(node).to_str().unwrap().to_owned()).collect();
     let fifth = net.init_join(&peers);
-    net.restart_with(fifth, &["--snapshot-when-behind", "8"]);
-    net.wait_log(fifth, "going on from a state that was fetched whole", WITHIN);
+    net.restart_with(fifth, &["--state-sync-threshold", "8"]);
+    net.wait_log(fifth, "continuing from a fetched state", WITHIN);
     let status = net.get(fifth, "/v1/status");
     assert!(status["lowest_block"].as_u64() > Some(PAST), "{status}");
 
@@ -83,7 +83,7 @@ fn members_join_leave_and_change_their_keys_while_the_chain_goes_on() {
         (&5.into(), &1000.into(), &500.into()),
         "{shown}"
     );
-    assert!(net.whole_log(fifth).contains("another committee decides"));
+    assert!(net.whole_log(fifth).contains("a new committee is active"));
 
     // Five seats need four votes. One of the first four is dead, so the new seat's vote is needed.
     net.kill(4);
@@ -99,7 +99,7 @@ fn members_join_leave_and_change_their_keys_while_the_chain_goes_on() {
     let passphrase = Passphrase::new(PASSPHRASE.to_owned());
     let keystore = net.dir(2).join(keys::FILE_NAME);
     let new = Keys::open(&keystore, &passphrase).unwrap().later.last().unwrap().vote.public();
-    let new: String = new.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let new = hex::encode(new.0);
     wait(&net, 2, |seat| seat["voting_key"] == new.as_str());
     assert_ne!(old, new.as_str());
     // Another member leaves. It still follows the chain, and its bond stays locked.

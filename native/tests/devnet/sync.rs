@@ -16,12 +16,12 @@ use std::{
 };
 use tequio::{
     keys::Keys,
-    node::{context::AGENT_PREFIX, sync::RETRY_INTERVAL},
+    node::{chain::sync::RETRY_INTERVAL, peers::agent::AGENT_PREFIX},
     store::{Head, Store},
 };
 use tequio_core::{
     codec::{self, BoundedVec},
-    knowledge::{Cid, CidCodec},
+    content::{Cid, CidCodec},
     ledger::{Action, Entry, SignedTransaction, State, Transaction, epoch},
     types::{ChainId, Digest, Unverified, Verified},
     wire::{

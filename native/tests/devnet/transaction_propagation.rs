@@ -6,7 +6,11 @@ use std::{fs, path::Path, sync::Arc, time::Instant};
 use tequio::{
     config::Config,
     keys::Keys,
-    node::{CHECKPOINT_FILE, GENESIS_FILE, Node, context::AGENT_PREFIX, machine::now_ms},
+    node::{
+        CHECKPOINT_FILE, GENESIS_FILE, Node,
+        machine::now_ms,
+        peers::agent::{AGENT_PREFIX, full_nodes},
+    },
 };
 use tequio_core::{
     codec::{self, BoundedVec},
@@ -75,13 +79,13 @@ async fn a_transaction_pushed_to_one_node_reaches_all() {
         }
     };
     let are_connected =
-        || nodes.windows(2).all(|pair| pair[0].context.full_nodes().contains(&pair[1].context.id));
+        || nodes.windows(2).all(|pair| full_nodes(&pair[0].network).contains(&pair[1].chain.node));
     wait(&are_connected, "the nodes do not connect").await;
 
     // The origin looks like a full node, pushes to the first node, and marks the transaction as not
     // to be forwarded.
-    let first = nodes[0].context.clone();
-    let transaction = signed(&first, 0, 0);
+    let first = &nodes[0];
+    let transaction = signed(&first.chain, 0, 0);
     let id = transaction.id();
     let mut config = tequio_p2p::Config::new([0x77; 32]);
     config.agent = format!("{AGENT_PREFIX}0");
@@ -92,12 +96,12 @@ async fn a_transaction_pushed_to_one_node_reaches_all() {
         forward: false,
     };
     let body: Arc<[u8]> = compression::encode(&message).into();
-    origin.notify(NotificationProtocol::Mempool, [first.id], &body);
+    origin.notify(NotificationProtocol::Mempool, [first.chain.node], &body);
     wait(&|| first.mempool.contains(&id), "the first node takes nothing").await;
     // Malformed messages, and announcements of unknown ids, do no harm.
     origin.notify(
         NotificationProtocol::Mempool,
-        [first.id],
+        [first.chain.node],
         &Arc::from(&b"\x01\xff\xff\xff\xff"[..]),
     );
     let nothing = Message::Announce(
@@ -107,19 +111,23 @@ async fn a_transaction_pushed_to_one_node_reaches_all() {
             .try_into()
             .unwrap(),
     );
-    origin.notify(NotificationProtocol::Mempool, [first.id], &compression::encode(&nothing).into());
+    origin.notify(
+        NotificationProtocol::Mempool,
+        [first.chain.node],
+        &compression::encode(&nothing).into(),
+    );
     // A peer that requests the transaction gets it.
     let want = codec::encode(&GetTransactions { ids: vec![id].try_into().unwrap() });
-    let answer = origin.request(first.id, Protocol::GetTransactions, want, WITHIN).await.unwrap();
+    let answer =
+        origin.request(first.chain.node, Protocol::GetTransactions, want, WITHIN).await.unwrap();
     let given: tequio_core::wire::mempool::Transactions =
         compression::decode(&answer, 1 << 20).unwrap();
     assert_eq!(given.into_vec(), [transaction]);
     origin.close().await;
     drop(events);
 
-    wait(&|| nodes.iter().all(|node| node.context.mempool.contains(&id)), "it does not reach all")
-        .await;
-    assert_eq!(first.tip().height(), 0, "no block has carried it");
+    wait(&|| nodes.iter().all(|node| node.mempool.contains(&id)), "it does not reach all").await;
+    assert_eq!(first.chain.tip().height(), 0, "no block has carried it");
     for node in nodes {
         node.stop().await;
     }

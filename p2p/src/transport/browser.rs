@@ -2,21 +2,15 @@
 //! tab dials, and listens only through relays.
 
 use libp2p::{
-    Multiaddr, Transport, core::muxing::StreamMuxerBox, core::upgrade::Version, identity::Keypair,
-    relay, websocket_websys,
+    Multiaddr, PeerId, Transport, core::muxing::StreamMuxerBox, core::upgrade::Version,
+    identity::Keypair, relay, websocket_websys,
 };
 
 use super::{
     CONNECT_TIMEOUT, Connections, circuits, deferred_close::DeferredClose, deferred_noise,
-    idle_timeout::IdleTimeout, yamux,
+    idle_timeout::IdleTimeout, traffic::TrafficMeter, typed_end::TypedEnd, yamux,
 };
-use crate::{
-    config::Config,
-    driver::{Shared, Signalling},
-    error::SpawnError,
-    path::TransportKind,
-    signalling,
-};
+use crate::{config::Config, error::SpawnError, path::TransportKind};
 
 /// Whether this host can dial over a transport.
 pub fn can_dial(_: &Config, kind: TransportKind) -> bool {
@@ -28,26 +22,31 @@ pub fn probe(_: &Multiaddr) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Builds the transports. Must be called on a thread with a window: workers have no
-/// `RTCPeerConnection`.
-pub fn build(
+/// Builds the transports; `tabs` is the one that connects to other tabs. Must be called on a thread
+/// with a window: workers have no `RTCPeerConnection`.
+pub fn build<T>(
     _: &Config,
     keys: &Keypair,
     relay: relay::client::Transport,
-    shared: &Shared,
-) -> Result<(Connections, Signalling), SpawnError> {
-    let meter = &shared.meter;
+    meter: &TrafficMeter,
+    tabs: T,
+) -> Result<Connections, SpawnError>
+where
+    T: Transport<Output = (PeerId, tequio_webrtc::Connection)> + Send + Unpin + 'static,
+    T::Error: Send + Sync,
+    T::Dial: Send,
+    T::ListenerUpgrade: Send,
+{
     let counter = meter.clone();
-    let (tabs, behaviour) = signalling::new(shared.signaller.clone());
     let tabs = tabs.map(move |(peer, muxer), _| {
-        (peer, counter.count(TransportKind::WebRtc, StreamMuxerBox::new(muxer)))
+        (peer, counter.count(TransportKind::WebRtc, StreamMuxerBox::new(TypedEnd(muxer))))
     });
 
     let counter = meter.clone();
     let config =
         tequio_webrtc::Config { keys: keys.clone(), version: tequio_webrtc::DialVersion::V2 };
     let webrtc = tequio_webrtc::Transport::new(config).map(move |(peer, muxer), _| {
-        (peer, counter.count(TransportKind::WebRtc, StreamMuxerBox::new(muxer)))
+        (peer, counter.count(TransportKind::WebRtc, StreamMuxerBox::new(TypedEnd(muxer))))
     });
 
     let counter = meter.clone();
@@ -60,13 +59,12 @@ pub fn build(
         .boxed()
         .map(move |(peer, muxer), _| (peer, counter.count(TransportKind::WebSocket, muxer)));
 
-    let transport = tabs
+    Ok(tabs
         .or_transport(circuits(relay, keys)?)
         .map(|either, _| either.into_inner())
         .or_transport(webrtc)
         .map(|either, _| either.into_inner())
         .or_transport(websocket)
         .map(|either, _| either.into_inner())
-        .boxed();
-    Ok((transport, behaviour))
+        .boxed())
 }

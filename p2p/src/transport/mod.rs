@@ -15,6 +15,8 @@ pub mod idle_timeout;
 mod native;
 #[cfg(not(target_arch = "wasm32"))]
 mod reload;
+pub mod traffic;
+mod typed_end;
 
 use std::time::Duration;
 
@@ -27,7 +29,7 @@ use libp2p::{
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{build, can_dial, probe};
 
-use self::{deferred_flush::DeferredFlushNoise, idle_timeout::IdleTimeout};
+use self::{deferred_flush::DeferredFlushNoise, idle_timeout::IdleTimeout, typed_end::TypedYamux};
 use crate::error::SpawnError;
 
 /// Time limit for a connection and its upgrades, dialled or accepted.
@@ -35,7 +37,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Substreams of one connection; both sides together use fewer.
 const SUBSTREAMS_MAX: usize = 512;
 
-type Connections = Boxed<(PeerId, StreamMuxerBox)>;
+pub type Connections = Boxed<(PeerId, StreamMuxerBox)>;
 
 fn noise(keys: &Keypair) -> Result<noise::Config, SpawnError> {
     noise::Config::new(keys).map_err(|error| SpawnError::Transport(error.to_string()))
@@ -46,10 +48,10 @@ fn deferred_noise(keys: &Keypair) -> Result<DeferredFlushNoise, SpawnError> {
     noise(keys).map(DeferredFlushNoise)
 }
 
-fn yamux() -> yamux::Config {
+fn yamux() -> TypedYamux {
     let mut config = yamux::Config::default();
     config.set_max_num_streams(SUBSTREAMS_MAX);
-    config
+    TypedYamux(config)
 }
 
 /// Circuits through a relay, authenticated and encrypted end to end inside the circuit.

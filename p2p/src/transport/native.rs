@@ -13,11 +13,12 @@ use super::{
     idle_timeout::{IDLE_TIMEOUT, IdleTimeout},
     noise,
     reload::ReloadableWebSocket,
+    traffic::TrafficMeter,
+    typed_end::{TypedEnd, TypedWrites},
     yamux,
 };
 use crate::{
     config::Config,
-    driver::{Shared, Signalling},
     error::SpawnError,
     path::{TransportKind, is_circuit},
 };
@@ -51,9 +52,8 @@ pub fn build(
     config: &Config,
     keys: &Keypair,
     relay: relay::client::Transport,
-    shared: &Shared,
-) -> Result<(Connections, Signalling), SpawnError> {
-    let meter = &shared.meter;
+    meter: &TrafficMeter,
+) -> Result<Connections, SpawnError> {
     let tcp = || {
         let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
         transport.map(|stream, _| IdleTimeout::new(stream))
@@ -75,11 +75,12 @@ pub fn build(
     quic.handshake_timeout = IDLE_TIMEOUT;
     quic.keep_alive_interval = IDLE_TIMEOUT / 3;
     let quic = quic::tokio::Transport::new(quic).map(move |(peer, muxer), _| {
-        (peer, counter.count(TransportKind::Quic, StreamMuxerBox::new(muxer)))
+        (peer, counter.count(TransportKind::Quic, StreamMuxerBox::new(TypedEnd(muxer))))
     });
 
     let counter = meter.clone();
     let websocket = ReloadableWebSocket::new(with_names(tcp())?, config.tls.clone())?
+        .map(|socket, _| TypedWrites(socket))
         .upgrade(Version::V1Lazy)
         .authenticate(deferred_noise(keys)?)
         .multiplex(yamux())
@@ -98,25 +99,24 @@ pub fn build(
         None => OptionalTransport::none(),
     }
     .map(move |(peer, muxer), _| {
-        (peer, counter.count(TransportKind::WebRtc, StreamMuxerBox::new(muxer)))
+        (peer, counter.count(TransportKind::WebRtc, StreamMuxerBox::new(TypedEnd(muxer))))
     });
 
     let named = with_names(quic.or_transport(plain).map(|either, _| either.into_inner()))?;
-    let transport = circuits(relay, keys)?
+    Ok(circuits(relay, keys)?
         .or_transport(webrtc)
         .map(|either, _| either.into_inner())
         .or_transport(websocket)
         .map(|either, _| either.into_inner())
         .or_transport(named)
         .map(|either, _| either.into_inner())
-        .boxed();
-    Ok((transport, Signalling {}))
+        .boxed())
 }
 
 /// Adds the system's name resolution. A system without resolvers can still dial IP addresses.
 fn with_names<T>(transport: T) -> Result<dns::tokio::Transport<T>, SpawnError> {
     if let Err(error) = dns::tokio::Transport::system(()) {
-        tracing::warn!(%error, "names cannot be resolved");
+        tracing::warn!(%error, "cannot start the DNS resolver");
         let (none, options) =
             (dns::ResolverConfig::from_name_servers(Vec::new()), dns::ResolverOpts::default());
         return Ok(dns::tokio::Transport::custom(transport, none, options));

@@ -111,7 +111,10 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
         if let Err(error) = self.reload() {
-            tracing::error!(%error, "the renewed TLS certificate cannot be used; the former one stays");
+            tracing::error!(
+                %error,
+                "the renewed TLS certificate cannot be used; the previous one stays in use"
+            );
         }
         Pin::new(&mut self.inner).poll(cx)
     }

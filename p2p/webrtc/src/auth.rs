@@ -126,13 +126,14 @@ mod tests {
 
     #[test]
     fn prologue_matches_the_test_vector_of_the_specification() {
-        let unhex = |s: &str| -> Vec<u8> {
-            (0..s.len()).step_by(2).map(|i| u8::from_str_radix(&s[i..i + 2], 16).unwrap()).collect()
-        };
-        let f = |s| Fingerprint(unhex(s).try_into().unwrap());
+        let f = |s| Fingerprint(hex::decode(s).unwrap().try_into().unwrap());
         let client = f("3e79af40d6059617a0d83b83a52ce73b0c1f37a72c6043ad2969e2351bdca870");
         let server = f("30fc9f469c207419dfdd0aab5f27a86c973c94e40548db9375cca2e915973b99");
-        let want = "6c69627032702d7765627274632d6e6f6973653a12203e79af40d6059617a0d83b83a52ce73b0c1f37a72c6043ad2969e2351bdca870122030fc9f469c207419dfdd0aab5f27a86c973c94e40548db9375cca2e915973b99";
-        assert_eq!(prologue(&client, &server), unhex(want));
+        let want = concat!(
+            "6c69627032702d7765627274632d6e6f6973653a12203e79af40d6059617a0d8",
+            "3b83a52ce73b0c1f37a72c6043ad2969e2351bdca870122030fc9f469c207419",
+            "dfdd0aab5f27a86c973c94e40548db9375cca2e915973b99",
+        );
+        assert_eq!(prologue(&client, &server), hex::decode(want).unwrap());
     }
 }

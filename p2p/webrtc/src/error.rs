@@ -50,7 +50,7 @@ pub enum Closed {
     #[error("by the remote")]
     ByRemote,
     /// The remote was silent for too long.
-    #[error("the remote fell silent")]
+    #[error("the remote sent nothing before the idle timeout")]
     TimedOut,
     /// The listener, and with it the socket, was removed.
     #[error("the listener was removed")]

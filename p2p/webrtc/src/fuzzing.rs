@@ -10,9 +10,10 @@ use crate::{
     native::{Credentials, credentials, is_authentic, is_stun, username},
     sdp,
     signal::{
-        CANDIDATE_LEN_MAX, CANDIDATES_MAX, Role, SDP_LEN_MAX,
+        Role,
         description::{check, with_window},
         exchange::{Exchange, Received},
+        limits::{CANDIDATE_LEN_MAX, CANDIDATES_MAX, SDP_LEN_MAX},
         message::{self, Message},
     },
 };

@@ -96,7 +96,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_without_a_panic(text in "(a=(fingerprint|ice-pwd):?(sha-256 )?)?\\PC{0,200}") {
+        fn any_text_is_read_without_a_panic(
+            text in "(a=(fingerprint|ice-pwd):?(sha-256 )?)?\\PC{0,200}",
+        ) {
             let _ = fingerprint(&text);
             let _ = attribute(&text, "ice-pwd").map(is_ice_pwd);
         }

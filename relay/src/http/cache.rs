@@ -91,8 +91,8 @@ fn vary(response: &mut Response) {
 
 fn etag(bytes: &[u8]) -> String {
     let digest = Sha1::digest(bytes);
-    let digits: String =
-        digest.iter().take(HASH_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect();
+    let mut digits = hex::encode(digest);
+    digits.truncate(HASH_DIGITS);
     format!("\"{digits}\"")
 }
 

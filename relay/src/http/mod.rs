@@ -54,9 +54,12 @@ use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
 
 /// The permissions of the page, and of any page that uses the package: its own scripts and workers,
 /// WebAssembly, and connections to relays anywhere. The policy does not restrict WebRTC.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
-    worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self'; \
-    connect-src 'self' ws: wss: http: https:; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' \
+                                           'wasm-unsafe-eval'; \
+    worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; \
+    font-src 'self'; \
+    connect-src 'self' ws: wss: http: https:; manifest-src 'self'; base-uri 'none'; form-action \
+    'none'; \
     frame-ancestors 'none'";
 
 /// Path of the document with the addresses.
@@ -69,7 +72,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The operator's checkpoint.
 #[derive(Clone, Debug)]
 pub struct CheckpointFile {
-    /// Path of the file. Each request reads it again: `tequio` may replace it while the relay runs.
+    /// Path of the file. Each request reads it again: `tequio` may replace it while the relay
+    /// runs.
     pub path: PathBuf,
     /// The checkpoint's chain.
     pub chain: ChainId,
@@ -188,7 +192,8 @@ async fn checkpoint(State(site): State<Arc<Site>>) -> Response {
 async fn healthz(State(site): State<Arc<Site>>) -> Response {
     let (named, healthy) = site.forwarder.upstreams().count(Instant::now());
     let status = if healthy > 0 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = serde_json::json!({"nodes": named, "nodesHealthy": healthy, "peers": site.network.peers().len()});
+    let body = serde_json::json!({"nodes": named, "nodesHealthy": healthy,
+    "peers": site.network.peers().len()});
     (status, axum::Json(body)).into_response()
 }
 

@@ -29,8 +29,8 @@ struct WellKnown {
     /// STUN and TURN servers, with a new credential in each document.
     #[serde(rename = "iceServers", skip_serializing_if = "Vec::is_empty")]
     ice_servers: Vec<IceServer>,
-    /// Seconds for which the credential is valid. It is a duration because a browser's clock may be
-    /// wrong.
+    /// Seconds for which the credential is valid. It is a duration because a browser's clock may
+    /// be wrong.
     #[serde(rename = "iceLifetimeS", skip_serializing_if = "Option::is_none")]
     ice_lifetime_s: Option<u64>,
 }

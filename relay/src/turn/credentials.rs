@@ -88,17 +88,20 @@ impl Issuer {
     pub fn nonce(&self, client: SocketAddr, unix_s: u64) -> String {
         let time = format!("{:016x}", unix_s.saturating_add(NONCE_LIFETIME_S));
         let mac = self.nonce_mac(client, &time).finalize().into_bytes();
-        let mac: String =
-            mac.iter().take(NONCE_MAC_LEN).map(|byte| format!("{byte:02x}")).collect();
+        let mut mac = hex::encode(mac);
+        mac.truncate(2 * NONCE_MAC_LEN);
         time + &mac
     }
 
     /// Whether a nonce is from this server, for this client, and has not expired.
     pub fn is_nonce_valid(&self, nonce: &str, client: SocketAddr, unix_s: u64) -> bool {
         let Some((time, shown)) = nonce.split_at_checked(NONCE_TIME_LEN) else { return false };
-        let Some(shown) = unhex(shown) else { return false };
+        let mut mac = [0; NONCE_MAC_LEN];
+        if hex::decode_to_slice(shown, &mut mac).is_err() {
+            return false;
+        }
         let fresh = u64::from_str_radix(time, 16).is_ok_and(|expiry| expiry > unix_s);
-        fresh && self.nonce_mac(client, time).verify_truncated_left(&shown).is_ok()
+        fresh && self.nonce_mac(client, time).verify_truncated_left(&mac).is_ok()
     }
 
     fn nonce_mac(&self, client: SocketAddr, time: &str) -> Hmac<Sha1> {
@@ -124,17 +127,6 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha1> {
         Hmac::<Sha1>::new_from_slice(key).unwrap_or_else(|_| Hmac::new(&Default::default()));
     parts.iter().for_each(|part| mac.update(part));
     mac
-}
-
-fn unhex(text: &str) -> Option<[u8; NONCE_MAC_LEN]> {
-    let mut bytes = [0; NONCE_MAC_LEN];
-    if text.len() != 2 * NONCE_MAC_LEN || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `machine` | the protocol and all state, without sockets and clock |
+//! | `machine` | all state and the packets of the protocol, without sockets and clock |
+//! | `requests` | the answers of the machine to requests |
 //! | `allocation` | one client's permissions and channels |
 //! | `credentials` | credentials that expire, and nonces, without a table of either |
 //! | `targets` | the addresses to which the relay sends |
@@ -14,6 +15,7 @@ mod allocation;
 mod credentials;
 mod limits;
 mod machine;
+mod requests;
 mod responses;
 mod server;
 mod targets;

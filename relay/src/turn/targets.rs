@@ -16,7 +16,8 @@ pub struct TargetPolicy {
     pub interfaces: Vec<IpAddr>,
     /// UDP ports of the machine's addresses that are never a target.
     pub own_ports: Vec<u16>,
-    /// Whether private, loopback and link-local addresses are allowed too: for tests and for a LAN.
+    /// Whether private, loopback and link-local addresses are allowed too: for tests and for a
+    /// LAN.
     pub allow_private: bool,
 }
 

@@ -294,14 +294,16 @@ proptest! {
         credential.password.push('x');
         let nonce = world.machine.issuer().nonce(client(1), UNIX_S);
         let method = [ALLOCATE, BINDING, CHANNEL_BIND][which];
-        let mut message = signed(&credential, &nonce, method, &[&RequestedTransport::new(17), &peer()]);
+        let mut message = signed(&credential, &nonce, method, &[&RequestedTransport::new(17),
+            &peer()]);
         changes.iter().for_each(|(at, value)| *at.get_mut(&mut message) = *value);
         for datagram in [&random, &message] {
             let now = world.now();
             world.machine.on_client_datagram(client(1), datagram, now);
             let outputs = world.drain();
             prop_assert!(outputs.len() <= 1);
-            let small = |o: &Output| matches!(o, Output::ToClient { bytes, .. } if bytes.len() <= 200);
+            let small = |o: &Output| matches!(o, Output::ToClient { bytes, .. }
+                if bytes.len() <= 200);
             prop_assert!(outputs.iter().all(small));
         }
         prop_assert_eq!(world.machine.allocation_count(), 0);

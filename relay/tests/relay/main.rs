@@ -10,7 +10,10 @@ use std::{future::Future, path::Path, time::Duration};
 use tempfile::TempDir;
 use tequio_core::{
     crypto::{NodeKey, bls, vrf},
-    ledger::genesis::{Checkpoint, Genesis, GenesisFile, GenesisSeat, Params},
+    ledger::{
+        Params,
+        genesis::{Checkpoint, Genesis, GenesisFile, GenesisSeat},
+    },
     types::{ChainId, NodeId},
 };
 use tequio_p2p::{

@@ -195,7 +195,8 @@ async fn files_travel_compressed_and_are_asked_for_again_only_if_they_may_change
         let tag = first.header("etag").to_owned();
         assert!(tag.len() > 2, "{path} has no ETag");
         let condition = format!(
-            "If-None-Match: \"other\", {tag}\r\nIf-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+            "If-None-Match: \"other\", {tag}\r\nIf-Modified-Since: Thu, 01 Jan 1970 00:00:00 \
+             GMT\r\n"
         );
         let again = get_with(addr, path, &condition).await;
         assert_eq!(

@@ -88,7 +88,8 @@ impl SimulationRun {
                 let (regions, profile, pipeline) =
                     (regions.name(), profile.name(), pipeline.name());
                 format!(
-                    "cargo xtask simulate --nodes {nodes} --regions {regions} --profile {profile} --pipeline {pipeline} \
+                    "cargo xtask simulate --nodes {nodes} --regions {regions} --profile {profile} \
+                     --pipelining {pipeline} \
                      --every-ms {every_ms} --seed {seed}"
                 )
             }
@@ -100,14 +101,14 @@ impl SimulationRun {
                 )
             }
             Self::Twins(seed) => format!("cargo xtask simulate --twins --seed {seed}"),
-            Self::Scenario(number) => format!("cargo xtask simulate --directed {number}"),
+            Self::Scenario(number) => format!("cargo xtask simulate --scenario {number}"),
             Self::CrashAtWrite(host, nth) => {
                 format!("cargo xtask simulate --crash-at-write {host}:{nth}")
             }
             Self::SameTrace(nodes, seed) => {
                 format!("cargo xtask simulate --nodes {nodes} --same-trace --seed {seed}")
             }
-            Self::FindMutant(mutant, ..) => format!("cargo xtask simulate --bug {mutant:?}"),
+            Self::FindMutant(mutant, ..) => format!("cargo xtask simulate --mutant {mutant:?}"),
         }
     }
 }

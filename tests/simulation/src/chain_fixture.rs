@@ -8,8 +8,8 @@ use std::{
 use tequio_core::{
     codec::BoundedVec,
     consensus::SeatKeys,
+    content::{Cid, CidCodec},
     crypto::{NodeKey, bls, vrf},
-    knowledge::{Cid, CidCodec},
     ledger::{
         Action, Genesis, Params, SignedTransaction, Transaction,
         genesis::{GenesisFile, GenesisSeat, GenesisState},

@@ -291,7 +291,8 @@ impl Checkers {
             let is_bound = state.account(&former.node).is_some_and(|account| account.bond > 0);
             let waits = matches!(
                 state.member(&former.node).map(|member| member.status),
-                Some(MemberStatus::Unbonding { until_ms }) if until_ms > header.time_ms + self.fixture.genesis.params.trust_period_ms / 2
+                Some(MemberStatus::Unbonding { until_ms })
+                    if until_ms > header.time_ms + self.fixture.genesis.params.trust_period_ms / 2
             );
             if state.conviction(&former.node).is_none() && !(is_bound && waits) {
                 return self

@@ -37,8 +37,8 @@ const BYZANTINE_PER_MILLE: u64 = 600;
 const PROFILES: [VoteRoutingProfile; 5] = [
     VoteRoutingProfile::All,
     VoteRoutingProfile::All,
-    VoteRoutingProfile::Collectors,
-    VoteRoutingProfile::Collectors,
+    VoteRoutingProfile::Leader,
+    VoteRoutingProfile::Leader,
     VoteRoutingProfile::Mixed,
 ];
 /// Which hosts pipeline; a run draws one of these profiles.
@@ -364,7 +364,8 @@ pub fn recover_with(cluster: &mut Cluster, blocks: u64) {
             let heights = cluster.heights();
             let missing = cluster.checkers.submitted.len() - cluster.checkers.included.len();
             let what = format!(
-                "liveness: {RECOVERY_MS} ms after all was mended heights are {heights:?}, {target} is due, \
+                "liveness: {RECOVERY_MS} ms after all was mended heights are {heights:?}, {target} \
+                 is due, \
                  and {missing} transactions are missing"
             );
             cluster.checkers.fail(what);

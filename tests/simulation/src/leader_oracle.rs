@@ -23,7 +23,7 @@ pub fn seed_after(header: &Header) -> Option<Digest> {
 /// Returns the error in a header's leader, seed or proof, given the seed of its term.
 pub fn header_error(header: &Header, committee: &Committee, seed: &Digest) -> Option<&'static str> {
     if header.seed != *seed {
-        return Some("bears another seed than its term");
+        return Some("its seed is not the seed of its leader term");
     }
     let seat = leader(committee, header);
     if committee.seats()[seat].node != header.proposer {

@@ -21,22 +21,22 @@ pub enum Mutant {
     CommitWithPrepare,
     VoteInViewZero,
     VoteInOlderEpoch,
-    BadShares,
-    NeverRepeat,
+    BadVoteSignatures,
+    NeverRetransmit,
     ProposeFromTheFuture,
     RewriteViewOfOrigin,
     ProposeOutOfTurn,
-    TellWrongFinal,
+    SendWrongFinal,
     PrepareEveryProposal,
     ViewChangeUnsigned,
-    ProofMissing,
-    ProofOfLastHeight,
-    SeedStands,
+    MissingSeedProof,
+    SeedProofOfLastHeight,
+    FrozenSeed,
     // Order of leaders, as voters and leaders compute it.
-    UncheckedProof,
+    SkipSeedProofCheck,
     UnweightedLeaders,
     // Writes.
-    WireBeforeDisk,
+    SendBeforeWrite,
     LocksNotWritten,
     VotesNotWritten,
     ViewChangesNotWritten,
@@ -45,35 +45,35 @@ pub enum Mutant {
     Amnesia,
     LastRecordLost,
     // The driver.
-    ClockStands,
-    SyncAnswersNothing,
-    SyncSkipsABlock,
+    FrozenClock,
+    EmptySyncResponse,
+    SyncSkipsBlock,
     SyncSwapsCertificates,
     CertificateOfPrepare,
     CertificateMissesASigner,
     InventTransaction,
     EmptyBlocks,
     // Epoch boundaries.
-    CommitteeEarly,
-    CommitteeStands,
+    EarlyCommittee,
+    FrozenCommittee,
     CertificateOfOldCommittee,
-    NoPossession,
-    NoOverlap,
-    NoUnbonding,
+    SkipPossessionCheck,
+    SkipOverlapLimit,
+    SkipUnbonding,
     // Collectors, and the members that receive their certificates.
-    NoFallback,
-    UncheckedCertificate,
-    SpreadTooFew,
-    SpreadOtherBlock,
+    NoCollectorFallback,
+    SkipCertificateCheck,
+    CertificateBelowQuorum,
+    CertificateOfOtherBlock,
     // Pipelining.
-    AheadUnprepared,
-    AheadInLaterViews,
-    AheadAcrossTerms,
-    AheadForgotten,
-    AheadCommitted,
-    AheadNotRead,
-    OrphanForgotten,
-    LogCutAtBlock,
+    PipelineUnprepared,
+    PipelineInLaterViews,
+    PipelineAcrossTerms,
+    ForgetPipelinedVotes,
+    CommitPipelinedVotes,
+    PipelinedVotesNotRead,
+    ForgetOrphanedVotes,
+    LogClearedAtBlock,
 }
 
 /// All mutants.
@@ -83,52 +83,52 @@ pub const MUTANTS: [Mutant; 51] = [
     Mutant::CommitWithPrepare,
     Mutant::VoteInViewZero,
     Mutant::VoteInOlderEpoch,
-    Mutant::BadShares,
-    Mutant::NeverRepeat,
+    Mutant::BadVoteSignatures,
+    Mutant::NeverRetransmit,
     Mutant::ProposeFromTheFuture,
     Mutant::RewriteViewOfOrigin,
     Mutant::ProposeOutOfTurn,
-    Mutant::TellWrongFinal,
+    Mutant::SendWrongFinal,
     Mutant::PrepareEveryProposal,
     Mutant::ViewChangeUnsigned,
-    Mutant::ProofMissing,
-    Mutant::ProofOfLastHeight,
-    Mutant::SeedStands,
-    Mutant::UncheckedProof,
+    Mutant::MissingSeedProof,
+    Mutant::SeedProofOfLastHeight,
+    Mutant::FrozenSeed,
+    Mutant::SkipSeedProofCheck,
     Mutant::UnweightedLeaders,
-    Mutant::WireBeforeDisk,
+    Mutant::SendBeforeWrite,
     Mutant::LocksNotWritten,
     Mutant::VotesNotWritten,
     Mutant::ViewChangesNotWritten,
     Mutant::BlocksNotWritten,
     Mutant::Amnesia,
     Mutant::LastRecordLost,
-    Mutant::ClockStands,
-    Mutant::SyncAnswersNothing,
-    Mutant::SyncSkipsABlock,
+    Mutant::FrozenClock,
+    Mutant::EmptySyncResponse,
+    Mutant::SyncSkipsBlock,
     Mutant::SyncSwapsCertificates,
     Mutant::CertificateOfPrepare,
     Mutant::CertificateMissesASigner,
     Mutant::InventTransaction,
     Mutant::EmptyBlocks,
-    Mutant::CommitteeEarly,
-    Mutant::CommitteeStands,
+    Mutant::EarlyCommittee,
+    Mutant::FrozenCommittee,
     Mutant::CertificateOfOldCommittee,
-    Mutant::NoPossession,
-    Mutant::NoOverlap,
-    Mutant::NoUnbonding,
-    Mutant::NoFallback,
-    Mutant::UncheckedCertificate,
-    Mutant::SpreadTooFew,
-    Mutant::SpreadOtherBlock,
-    Mutant::AheadUnprepared,
-    Mutant::AheadInLaterViews,
-    Mutant::AheadAcrossTerms,
-    Mutant::AheadForgotten,
-    Mutant::AheadCommitted,
-    Mutant::AheadNotRead,
-    Mutant::OrphanForgotten,
-    Mutant::LogCutAtBlock,
+    Mutant::SkipPossessionCheck,
+    Mutant::SkipOverlapLimit,
+    Mutant::SkipUnbonding,
+    Mutant::NoCollectorFallback,
+    Mutant::SkipCertificateCheck,
+    Mutant::CertificateBelowQuorum,
+    Mutant::CertificateOfOtherBlock,
+    Mutant::PipelineUnprepared,
+    Mutant::PipelineInLaterViews,
+    Mutant::PipelineAcrossTerms,
+    Mutant::ForgetPipelinedVotes,
+    Mutant::CommitPipelinedVotes,
+    Mutant::PipelinedVotesNotRead,
+    Mutant::ForgetOrphanedVotes,
+    Mutant::LogClearedAtBlock,
 ];
 
 impl Mutant {
@@ -140,8 +140,8 @@ impl Mutant {
     /// Whether the mutant shows only where the committee changes.
     pub fn needs_churn(self) -> bool {
         match self {
-            Self::CommitteeStands | Self::CertificateOfOldCommittee => true,
-            Self::NoPossession | Self::NoOverlap | Self::NoUnbonding => true,
+            Self::FrozenCommittee | Self::CertificateOfOldCommittee => true,
+            Self::SkipPossessionCheck | Self::SkipOverlapLimit | Self::SkipUnbonding => true,
             // Four seats are of equal weight until a member bonds more.
             Self::UnweightedLeaders => true,
             _ => false,
@@ -151,16 +151,16 @@ impl Mutant {
     /// Returns the mutation of core's own rules, if this mutant is one.
     pub fn core_mutation(self) -> Option<Mutation> {
         match self {
-            Self::NoPossession => Some(Mutation::SkipPossessionCheck),
-            Self::NoOverlap => Some(Mutation::SkipOverlapLimit),
-            Self::NoUnbonding => Some(Mutation::SkipUnbonding),
-            Self::UncheckedProof => Some(Mutation::SkipSeedProofCheck),
+            Self::SkipPossessionCheck => Some(Mutation::SkipPossessionCheck),
+            Self::SkipOverlapLimit => Some(Mutation::SkipOverlapLimit),
+            Self::SkipUnbonding => Some(Mutation::SkipUnbonding),
+            Self::SkipSeedProofCheck => Some(Mutation::SkipSeedProofCheck),
             Self::UnweightedLeaders => Some(Mutation::UnweightedLeaders),
-            Self::AheadUnprepared => Some(Mutation::PipelineUnprepared),
-            Self::AheadInLaterViews => Some(Mutation::PipelineInLaterViews),
-            Self::AheadAcrossTerms => Some(Mutation::PipelineAcrossTerms),
-            Self::AheadForgotten => Some(Mutation::ForgetPipelinedVotes),
-            Self::OrphanForgotten => Some(Mutation::ForgetOrphanedVotes),
+            Self::PipelineUnprepared => Some(Mutation::PipelineUnprepared),
+            Self::PipelineInLaterViews => Some(Mutation::PipelineInLaterViews),
+            Self::PipelineAcrossTerms => Some(Mutation::PipelineAcrossTerms),
+            Self::ForgetPipelinedVotes => Some(Mutation::ForgetPipelinedVotes),
+            Self::ForgetOrphanedVotes => Some(Mutation::ForgetOrphanedVotes),
             _ => None,
         }
     }
@@ -179,7 +179,7 @@ impl Mutant {
     pub fn on_read_log(self, height: Height, mut records: Vec<WalRecord>) -> Vec<WalRecord> {
         match self {
             Self::Amnesia => Vec::new(),
-            Self::AheadNotRead => {
+            Self::PipelinedVotesNotRead => {
                 records.retain(|record| record.height() == height + 1);
                 records
             }
@@ -217,7 +217,7 @@ impl Mutant {
                 let commit = resigned(Vote { phase: Phase::Commit, ..signed.vote });
                 vec![message, commit]
             }
-            (Self::AheadCommitted, Message::Vote(signed)) if signed.vote.height > height => {
+            (Self::CommitPipelinedVotes, Message::Vote(signed)) if signed.vote.height > height => {
                 vec![Message::Vote(signed), resigned(Vote { phase: Phase::Commit, ..signed.vote })]
             }
             (Self::VoteInViewZero, Message::Vote(signed)) => {
@@ -227,12 +227,12 @@ impl Mutant {
                 let epoch: Epoch = signed.vote.epoch + 1;
                 vec![resigned(Vote { epoch, ..signed.vote })]
             }
-            (Self::CommitteeEarly, Message::Vote(signed))
+            (Self::EarlyCommittee, Message::Vote(signed))
                 if epoch::is_last_height(&fixture.genesis.params, signed.vote.height) =>
             {
                 vec![resigned(Vote { epoch: signed.vote.epoch + 1, ..signed.vote })]
             }
-            (Self::BadShares, Message::Vote(signed)) => {
+            (Self::BadVoteSignatures, Message::Vote(signed)) => {
                 vec![Message::Vote(SignedVote { signature: bls::Signature([1; 48]), ..signed })]
             }
             (Self::ProposeFromTheFuture, Message::Proposal(proposal)) => {
@@ -256,18 +256,18 @@ impl Mutant {
                 ))]
             }
             (
-                Self::ProofMissing | Self::ProofOfLastHeight | Self::SeedStands,
+                Self::MissingSeedProof | Self::SeedProofOfLastHeight | Self::FrozenSeed,
                 Message::Proposal(proposal),
             ) => {
                 let mut block = proposal.block;
                 let header = &mut block.header;
-                if self == Self::SeedStands {
+                if self == Self::FrozenSeed {
                     header.seed = fixture.genesis.header.seed;
                 } else if header.proof.is_some() {
                     let input =
                         leader_seed::vrf_input(&header.chain, header.height - 1, &header.seed);
                     let old = fixture.vrf_keys[seat].prove(&input).ok();
-                    header.proof = old.filter(|_| self == Self::ProofOfLastHeight);
+                    header.proof = old.filter(|_| self == Self::SeedProofOfLastHeight);
                 }
                 vec![Message::Proposal(Proposal::sign(
                     proposal.view,
@@ -276,14 +276,14 @@ impl Mutant {
                     node_key,
                 ))]
             }
-            (Self::TellWrongFinal, Message::CommitCertificate(mut certificate)) => {
+            (Self::SendWrongFinal, Message::CommitCertificate(mut certificate)) => {
                 certificate.vote.view += 1;
                 vec![Message::CommitCertificate(certificate)]
             }
-            (Self::SpreadTooFew, Message::PrepareCertificate(certificate)) => {
+            (Self::CertificateBelowQuorum, Message::PrepareCertificate(certificate)) => {
                 vec![Message::PrepareCertificate(without_a_signer(certificate))]
             }
-            (Self::SpreadOtherBlock, Message::PrepareCertificate(mut certificate)) => {
+            (Self::CertificateOfOtherBlock, Message::PrepareCertificate(mut certificate)) => {
                 certificate.vote.digest = Digest([3; 32]);
                 vec![Message::PrepareCertificate(certificate)]
             }
@@ -295,7 +295,7 @@ impl Mutant {
     /// check certificates gets a valid one instead: the secrets are here, so it can be made.
     pub fn on_receive(self, fixture: &ChainFixture, message: Message) -> Message {
         match (self, message) {
-            (Self::UncheckedCertificate, Message::PrepareCertificate(mut certificate)) => {
+            (Self::SkipCertificateCheck, Message::PrepareCertificate(mut certificate)) => {
                 let message = certificate.vote.message();
                 let seats: Vec<usize> =
                     certificate.seats().filter(|seat| *seat < fixture.seats()).collect();
@@ -346,8 +346,8 @@ impl Mutant {
         mut blocks: Vec<(Block, Certificate)>,
     ) -> Vec<(Block, Certificate)> {
         match self {
-            Self::SyncAnswersNothing => Vec::new(),
-            Self::SyncSkipsABlock if !blocks.is_empty() => blocks.split_off(1),
+            Self::EmptySyncResponse => Vec::new(),
+            Self::SyncSkipsBlock if !blocks.is_empty() => blocks.split_off(1),
             Self::SyncSwapsCertificates if blocks.len() > 1 => {
                 let first = blocks[0].1.clone();
                 blocks[0].1 = std::mem::replace(&mut blocks[1].1, first);

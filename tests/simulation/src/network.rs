@@ -72,7 +72,8 @@ pub struct Network {
     pub duplicate_per_mille: u64,
     /// Share of messages that take up to three seconds.
     pub slow_per_mille: u64,
-    /// Side of a partition, by host: hosts on different sides do not receive each other's messages.
+    /// Side of a partition, by host: hosts on different sides do not receive each other's
+    /// messages.
     pub partition_ids: Vec<u8>,
     /// Dead links, in one direction only: from, to.
     pub dead_links: BTreeSet<(usize, usize)>,

@@ -52,7 +52,10 @@ pub fn decided_by_one(mutant: Option<Mutant>) -> Cluster {
 pub fn locked_through_restart(mutant: Option<Mutant>) -> Cluster {
     let fixture = ChainFixture::of(4, CHAIN_CONFIG);
     let mut cluster = Cluster::new(fixture, Setup { mutant, ..Setup::fault_free(10) });
-    cluster.network.drop_filter = |_, _, message| matches!(message, Message::Vote(signed) if signed.vote.phase == Phase::Commit && signed.vote.view == 0);
+    cluster.network.drop_filter = |_, _, message| {
+        matches!(message, Message::Vote(signed)
+        if signed.vote.phase == Phase::Commit && signed.vote.view == 0)
+    };
     cluster.run_ms(CHAIN_CONFIG.block_interval_ms_max + 200);
     (0..4).for_each(|host| cluster.crash_with(host, WriteFate::Lost));
     let second = first_height_leader(fixture, 1);
@@ -183,7 +186,7 @@ pub fn collector_silent(mutant: Option<Mutant>) -> Cluster {
     let fixture = ChainFixture::of(4, CHAIN_CONFIG);
     let mut cluster = Cluster::new(
         fixture,
-        Setup { mutant, profile: VoteRoutingProfile::Collectors, ..Setup::fault_free(23) },
+        Setup { mutant, profile: VoteRoutingProfile::Leader, ..Setup::fault_free(23) },
     );
     cluster.network.drop_filter = |_, _, message| {
         matches!(message, Message::PrepareCertificate(_) | Message::CommitCertificate(_))
@@ -206,7 +209,7 @@ pub fn collector_alone_decides(mutant: Option<Mutant>) -> Cluster {
     let fixture = ChainFixture::of(4, CHAIN_CONFIG);
     let mut cluster = Cluster::new(
         fixture,
-        Setup { mutant, profile: VoteRoutingProfile::Collectors, ..Setup::fault_free(24) },
+        Setup { mutant, profile: VoteRoutingProfile::Leader, ..Setup::fault_free(24) },
     );
     cluster.network.drop_filter = |from, to, message| {
         let commit = matches!(message, Message::Vote(signed) if signed.vote.phase == Phase::Commit);
@@ -230,14 +233,12 @@ pub fn byzantine_collector(mutant: Option<Mutant>, fault: ByzantineFault, seed: 
     let byzantine = BTreeMap::from([(3, fault)]);
     let mut cluster = Cluster::new(
         fixture,
-        Setup {
-            mutant,
-            byzantine,
-            profile: VoteRoutingProfile::Collectors,
-            ..Setup::fault_free(seed)
-        },
+        Setup { mutant, byzantine, profile: VoteRoutingProfile::Leader, ..Setup::fault_free(seed) },
     );
-    cluster.network.drop_filter = |from, to, message| matches!(message, Message::Vote(signed) if signed.vote.view == 0 && to == 2 && from != 3);
+    cluster.network.drop_filter = |from, to, message| {
+        matches!(message, Message::Vote(signed)
+        if signed.vote.view == 0 && to == 2 && from != 3)
+    };
     cluster.run_ms(10_000);
     cluster.network.drop_filter = |_, _, _| false;
     recover(&mut cluster);
@@ -369,7 +370,10 @@ pub fn pipelined_prepare_seen_by_one(mutant: Option<Mutant>) -> Cluster {
     };
     cluster.run_ms(700);
     cluster.crash_with(0, WriteFate::Lost);
-    cluster.network.drop_filter = |_, _, message| matches!(message, Message::Vote(signed) if (signed.vote.height, signed.vote.view) == (2, 0));
+    cluster.network.drop_filter = |_, _, message| {
+        matches!(message, Message::Vote(signed)
+        if (signed.vote.height, signed.vote.view) == (2, 0))
+    };
     cluster.run_ms(10_000);
     cluster.network.drop_filter = |_, _, _| false;
     recover(&mut cluster);
@@ -487,10 +491,9 @@ pub fn scenario(number: usize, mutant: Option<Mutant>) -> Option<(&'static str, 
         21 => ("orphaned", orphaned_pipelined_vote(mutant, false)),
         22 => ("orphaned, with a restart", orphaned_pipelined_vote(mutant, true)),
         23 => ("always busy", always_busy(mutant, VoteRoutingProfile::All, None)),
-        24 => (
-            "always busy, with collectors",
-            always_busy(mutant, VoteRoutingProfile::Collectors, None),
-        ),
+        24 => {
+            ("always busy, with collectors", always_busy(mutant, VoteRoutingProfile::Leader, None))
+        }
         _ => return None,
     })
 }

@@ -22,7 +22,7 @@ pub fn run(seed: u64, pairings: bool) -> Cluster {
     let candidates: Vec<usize> = (0..fixture.seats()).map(|_| rng.below(fixture.seats())).collect();
     let mut twins = fixture.within_fault_bound(&candidates);
     twins.truncate(rng.range(1, 4) as usize);
-    let profile = rng.pick(&[VoteRoutingProfile::All, VoteRoutingProfile::Collectors]);
+    let profile = rng.pick(&[VoteRoutingProfile::All, VoteRoutingProfile::Leader]);
     let setup =
         Setup { twins, regions: Regions::Site, profile, pairings, ..Setup::fault_free(seed) };
     let mut cluster = Cluster::new(fixture, setup);

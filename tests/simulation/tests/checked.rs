@@ -8,8 +8,8 @@ use tequio_core::{
     consensus::{
         BlockError, Config, Head, Input, Offence, Output, Pipeline, Recipient, Replica, VoteRouting,
     },
+    content::{Cid, CidCodec},
     crypto::meter,
-    knowledge::{Cid, CidCodec},
     ledger::{
         Action, Block, SignedTransaction, Transaction, VerifiedSignature,
         block::{BLOCK_LEN_MAX, transactions_root},

@@ -43,7 +43,10 @@ fn certificates_sent(
 ) -> usize {
     replica.handle(now_ms, Input::Received { from, message: Unverified::new(message) }).unwrap();
     let outputs: Vec<_> = std::iter::from_fn(|| replica.poll()).collect();
-    let is_answer = |output: &&Output| matches!(output, Output::Send { to: Recipient::One(to), message: Message::CommitCertificate(_) } if *to == from);
+    let is_answer = |output: &&Output| {
+        matches!(output, Output::Send { to: Recipient::One(to),
+        message: Message::CommitCertificate(_) } if *to == from)
+    };
     outputs.iter().filter(is_answer).count()
 }
 

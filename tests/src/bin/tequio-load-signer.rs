@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use std::io::{BufRead, Write};
 use tequio_core::{
     codec,
+    content::{Cid, CidCodec},
     crypto::NodeKey,
-    knowledge::{Cid, CidCodec},
     ledger::{
         Action, Genesis, SignedTransaction, Transaction,
         genesis::{FILE_LEN_MAX, GenesisFile},
-        state::solve_admission,
         transaction::{RefName, VALIDITY_BLOCKS_MAX},
+        transition::admission::solve_admission,
     },
     types::Digest,
 };
@@ -39,7 +39,7 @@ fn main() -> Result<()> {
         } else {
             vec![register(&genesis, &request)?]
         };
-        let hex: Vec<String> = signed.iter().map(|t| hex(&codec::encode(t))).collect();
+        let hex: Vec<String> = signed.iter().map(|t| hex::encode(codec::encode(t))).collect();
         writeln!(
             out,
             "{}",
@@ -88,8 +88,4 @@ fn key(request: &Value) -> Result<NodeKey> {
 
 fn number(request: &Value, field: &str) -> Result<u64> {
     request[field].as_u64().with_context(|| format!("no number {field} in {request}"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

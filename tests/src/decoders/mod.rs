@@ -9,11 +9,14 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use tequio_core::{
     codec,
-    compute::dataset::{self, CsvOptions, Dataset, Label, Scaling},
+    compute::{
+        dataset::{self, CsvOptions, Dataset, Label, Scaling},
+        limits::DATASET_BYTES_MAX,
+    },
     consensus::WalRecord,
+    content::{Cid, CidCodec, object},
     crypto::bls,
     keystore,
-    knowledge::{Cid, CidCodec, answers::Answers, model::Model, object, record::TrainingRecord},
     ledger::{
         self, Certificate, Checkpoint, Entry, Key, SignedTransaction,
         genesis::GenesisFile,
@@ -21,6 +24,7 @@ use tequio_core::{
         transaction::TRANSACTION_LEN_MAX,
     },
     light::{LightClient, contribution::ContributionFile, handover::HandoverFile},
+    objects::{answers::Answers, model::Model, record::TrainingRecord},
     scheduler::coordinator::Record,
     types::{ChainId, Digest, NodeId, Unverified, Verified},
     wire::{compression, consensus, light, mempool, sync, work},
@@ -66,7 +70,8 @@ kinds! {
     /// Output of the thread that computes.
     Product "product" => canonical::<work::TaskOutput, { work::TASK_OUTPUT_LEN_MAX }>,
     /// Consensus protocol.
-    ConsensusMessage "consensus_message" => canonical::<consensus::Message, { consensus::REQUEST_LEN_MAX }>,
+    ConsensusMessage "consensus_message" => canonical::<consensus::Message,
+        { consensus::REQUEST_LEN_MAX }>,
     /// A body that may be compressed.
     Packed "packed" => packed_body,
     /// Sync protocol, to a node that has blocks.
@@ -102,7 +107,7 @@ kinds! {
     /// A record of a job's coordinator.
     CoordinatorRecord "coordinator_record" => canonical::<Record, { 64 << 20 }>,
     /// A prepared data set.
-    Dataset "dataset" => canonical::<Dataset, { dataset::DATASET_BYTES_MAX }>,
+    Dataset "dataset" => canonical::<Dataset, { DATASET_BYTES_MAX }>,
     /// A CSV file; the first byte chooses the options.
     DatasetCsv "dataset_csv" => dataset_csv,
     /// The file of secret keys.
@@ -216,10 +221,7 @@ fn dataset_csv(bytes: &[u8]) {
     };
     if let Ok(dataset) = dataset::prepare(csv, &options) {
         let encoded = codec::encode(&dataset);
-        assert_eq!(
-            codec::decode::<Dataset>(&encoded, dataset::DATASET_BYTES_MAX).as_ref(),
-            Ok(&dataset)
-        );
+        assert_eq!(codec::decode::<Dataset>(&encoded, DATASET_BYTES_MAX).as_ref(), Ok(&dataset));
         let (header, separator) = (options.header, options.separator);
         let batch =
             dataset::read_batch(csv, header, separator, dataset.columns(), dataset.normalizer());

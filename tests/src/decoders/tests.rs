@@ -85,7 +85,7 @@ fn mutated_samples_are_decoded_or_refused() {
             for _ in 0..mutations {
                 let mutated = mutate(&sample, &mut random);
                 let outcome = std::panic::catch_unwind(|| check(*kind, &mutated));
-                assert!(outcome.is_ok(), "{} fails on {}", kind.name(), hex(&mutated));
+                assert!(outcome.is_ok(), "{} fails on {}", kind.name(), hex::encode(&mutated));
             }
         }
     }
@@ -121,10 +121,6 @@ fn mutate(bytes: &[u8], random: &mut Random) -> Vec<u8> {
 
 fn overwrite(bytes: &mut [u8], at: usize, with: &[u8]) {
     bytes.iter_mut().skip(at).zip(with).for_each(|(byte, new)| *byte = *new);
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// SplitMix64: good enough to choose mutations, and the same on every machine.

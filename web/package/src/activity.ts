@@ -4,35 +4,14 @@
  * claim of a peer affects it.
  */
 import type { Clock } from "./ice-servers.js";
-import type { ContributionState, PauseReason, TequioEvent } from "./events.js";
-
-/** The kinds of activity. */
-export type ActivityState = "off" | "waiting" | "computing" | "paused" | "disconnected";
-
-/** The activity of a node and its reason. */
-export interface Activity {
-  /**
-   * `off`: connected without a running contribution. `waiting`: contributing, but without a unit
-   * for some seconds. `computing`: workers compute units. `paused`: see `reason`. `disconnected`:
-   * no peer is connected, or no block becomes final; see `reason`.
-   */
-  state: ActivityState;
-  /** When the state began, in milliseconds since 1970 by the device's clock. */
-  sinceMs: number;
-  /** The job of the newest unit, while computing. */
-  job?: string;
-  /** Units finished in the last minute, while computing. */
-  unitsPerMinute?: number;
-  /** Why the node is paused or disconnected. */
-  reason?: PauseReason | "noPeers" | "noQuorum";
-}
+import type { Activity, ContributionState, PauseReason, TequioEvent } from "./events.js";
 
 /** Time without a unit after which a node counts as waiting. */
 export const WAITING_AFTER_MS = 3_000;
 /** The shortest time between two `activity` events that differ only in the rate. */
 export const RATE_INTERVAL_MS = 5_000;
 /** The window over which the rate is measured. */
-export const RATE_WINDOW_MS = 60_000;
+const RATE_WINDOW_MS = 60_000;
 /** Most finished units whose times are kept. */
 const FINISHED_MAX = 10_000;
 
@@ -48,7 +27,7 @@ export class ActivityTracker {
   #contribution: { state: ContributionState; reason?: PauseReason } = { state: "stopped" };
   #job: string | undefined;
   #busyMs = Number.NEGATIVE_INFINITY;
-  #lendingMs = 0;
+  #runningSinceMs = 0;
   #reportedMs = Number.NEGATIVE_INFINITY;
   #current: Activity;
 
@@ -89,7 +68,8 @@ export class ActivityTracker {
         break;
       case "contribution": {
         const { state, reason } = event;
-        if (state === "running" && this.#contribution.state !== "running") this.#lendingMs = now;
+        const starts = state === "running" && this.#contribution.state !== "running";
+        if (starts) this.#runningSinceMs = now;
         this.#contribution = reason === undefined ? { state } : { state, reason };
         break;
       }
@@ -126,7 +106,7 @@ export class ActivityTracker {
 
   #computing(now: number): Omit<Activity, "sinceMs"> {
     this.#finished = this.#finished.filter((at) => now - at < RATE_WINDOW_MS);
-    const window = Math.min(RATE_WINDOW_MS, now - Math.max(this.#startedMs, this.#lendingMs));
+    const window = Math.min(RATE_WINDOW_MS, now - Math.max(this.#startedMs, this.#runningSinceMs));
     // A window below five seconds gives no useful rate.
     const rate = Math.round((this.#finished.length * 60_000) / Math.max(window, RATE_INTERVAL_MS));
     const job = this.#job === undefined ? {} : { job: this.#job };

@@ -82,7 +82,7 @@ export interface Environment {
 
 const NO_BOOTSTRAP: Bootstrap = { relays: [], ice: [] };
 /** How long a start with explicit relays waits for a well-known file, once the code is loaded. */
-export const WELL_KNOWN_GRACE_MS = 2_000;
+const WELL_KNOWN_GRACE_MS = 2_000;
 
 const browserEnvironment: Environment = {
   missingFeature,

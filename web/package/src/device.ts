@@ -5,9 +5,9 @@
  */
 
 /** Below this charge, while discharging, a contribution pauses. */
-export const BATTERY_LOW_LEVEL = 0.2;
+const BATTERY_LOW_LEVEL = 0.2;
 /** A touch screen whose shorter side has at most this many CSS pixels counts as a phone. */
-export const PHONE_SIDE_PX_MAX = 500;
+const PHONE_SIDE_PX_MAX = 500;
 
 /** The device as a contribution uses it. Tests replace it. */
 export interface Device {

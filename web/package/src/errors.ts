@@ -237,16 +237,12 @@ export function fromBoundary(thrown: unknown): TequioError {
     case "BAD_CHECKPOINT":
     case "STALE_CHECKPOINT":
     case "OTHER_NETWORK":
-    case "CHECKPOINT_REQUIRED":
       return new CheckpointError(code, message, thrown, details);
-    case "BAD_OPTIONS":
     case "BAD_CONFIG":
     case "BAD_INPUT":
       return new OptionsError(message, thrown);
     case "INSECURE_ORIGIN":
       return new InsecureOriginError(globalThis.location?.origin ?? "this origin", thrown);
-    case "UNSUPPORTED":
-      return new UnsupportedError(message, thrown);
     case "NO_RELAY":
     case "TIMEOUT":
     case "UNAVAILABLE":

@@ -11,9 +11,9 @@ export interface DroppedEvent {
 }
 
 /** The default capacity. */
-export const QUEUE_EVENTS_DEFAULT = 256;
+const QUEUE_EVENTS_DEFAULT = 256;
 /** The largest capacity. */
-export const QUEUE_EVENTS_MAX = 65_536;
+const QUEUE_EVENTS_MAX = 65_536;
 
 /** A bounded queue of events with one reader. */
 export class EventQueue<T> implements AsyncIterableIterator<T | DroppedEvent> {

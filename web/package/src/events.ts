@@ -4,7 +4,6 @@
  * A listener that throws cannot stop the node or the other listeners. Its error goes to
  * `reportError`, and from there to the page's own handler.
  */
-import type { Activity } from "./activity.js";
 import type { DownloadProgress } from "./code-download.js";
 import type { DataUse } from "./data-use.js";
 import { EventQueue, type DroppedEvent } from "./event-queue.js";
@@ -22,6 +21,27 @@ import type {
  * or the browser saves data, or the day's data cap is used up.
  */
 export type PauseReason = "hidden" | "battery" | "metered" | "dataCap";
+
+/** The kinds of activity. */
+export type ActivityState = "off" | "waiting" | "computing" | "paused" | "disconnected";
+
+/** The activity of a node and its reason. */
+export interface Activity {
+  /**
+   * `off`: connected without a running contribution. `waiting`: contributing, but without a unit
+   * for some seconds. `computing`: workers compute units. `paused`: see `reason`. `disconnected`:
+   * no peer is connected, or no block becomes final; see `reason`.
+   */
+  state: ActivityState;
+  /** When the state began, in milliseconds since 1970 by the device's clock. */
+  sinceMs: number;
+  /** The job of the newest unit, while computing. */
+  job?: string;
+  /** Units finished in the last minute, while computing. */
+  unitsPerMinute?: number;
+  /** Why the node is paused or disconnected. */
+  reason?: PauseReason | "noPeers" | "noQuorum";
+}
 
 /** The fields of each type of event. */
 export interface TequioEventMap {

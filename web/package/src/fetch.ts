@@ -3,9 +3,9 @@ import type { ServerClock } from "./server-clock.js";
 import { deadline } from "./signals.js";
 
 /** How long a host may take to begin its answer. */
-export const ANSWER_TIME_MS_MAX = 8_000;
+const ANSWER_TIME_MS_MAX = 8_000;
 /** How long the body may take after the answer has begun. */
-export const BODY_TIME_MS_MAX = 20_000;
+const BODY_TIME_MS_MAX = 20_000;
 
 /**
  * The body of `url`, at most `bytesMax` long. Throws a plain `Error`; callers give it a class.

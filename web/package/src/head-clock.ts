@@ -7,13 +7,13 @@
 import type { Clock } from "./ice-servers.js";
 
 /** The most arrivals of the median. */
-export const ARRIVALS_MAX = 9;
+const ARRIVALS_MAX = 9;
 /** The fewest arrivals that give an offset. */
-export const ARRIVALS_MIN = 3;
+const ARRIVALS_MIN = 3;
 /** The largest difference between the distance of two arrivals and that of their blocks. */
-export const JITTER_MS_MAX = 3_000;
+const JITTER_MS_MAX = 3_000;
 /** The smallest change that is reported. */
-export const OFFSET_CHANGE_MS = 2_000;
+const OFFSET_CHANGE_MS = 2_000;
 
 /** Collects arrivals and reports the offset of the device's clock. */
 export class HeadClock {

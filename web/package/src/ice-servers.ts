@@ -4,7 +4,6 @@
  * after half of that lifetime. If the fetch fails, the credentials stay in use until they expire.
  */
 import { ICE_SERVERS_MAX } from "./ice.js";
-import type { WellKnown } from "./relays.js";
 import type { WireIceServer } from "./wasm-types.js";
 
 /** How often the list checks whether a file is due. */
@@ -52,11 +51,18 @@ export interface IceOffer {
   fetched: Moment;
 }
 
-/** What the list needs of its environment. */
+/** The ICE servers in the content of a well-known file. */
+export interface IceFields {
+  iceServers: WireIceServer[];
+  /** How long the credentials last from now on; null if they do not expire. */
+  iceLifetimeS: number | null;
+}
+
+/** The environment of the list. */
 export interface IceHost {
   clock: Clock;
   /** Fetches a well-known file again. */
-  fetchWellKnown(url: string | URL, signal: AbortSignal): Promise<WellKnown>;
+  fetchWellKnown(url: string | URL, signal: AbortSignal): Promise<IceFields>;
   /** Passes the whole list to the node. */
   apply(servers: WireIceServer[]): void;
   /** Logs a warning for debugging. */

@@ -9,7 +9,7 @@ import type { WireIceServer } from "./wasm-types.js";
 /** The most servers of a node. */
 export const ICE_SERVERS_MAX = 8;
 /** The most URLs of one server. */
-export const ICE_URLS_MAX = 4;
+const ICE_URLS_MAX = 4;
 /** The longest URL, user name and credential, in bytes. */
 export const ICE_TEXT_BYTES_MAX = 512;
 

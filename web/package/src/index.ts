@@ -4,7 +4,6 @@
  *
  * @packageDocumentation
  */
-export type { Activity, ActivityState } from "./activity.js";
 export { benchCompute, type ComputeBench } from "./bench.js";
 export type { PinnedCheckpoint } from "./checkpoint.js";
 export { connect, type ConnectOptions } from "./connect.js";
@@ -30,6 +29,8 @@ export {
   type Fault,
 } from "./errors.js";
 export type {
+  Activity,
+  ActivityState,
   ContributionState,
   EventStreamOptions,
   PauseReason,

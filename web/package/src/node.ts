@@ -2,13 +2,14 @@
  * The public light node. Every method throws CLOSED after `close()`. Values of the chain are
  * verified against the checkpoint.
  */
-import { ActivityTracker, type Activity } from "./activity.js";
+import { ActivityTracker } from "./activity.js";
 import { Contribution, type ContributeOptions } from "./contribution.js";
 import { SAMPLE_INTERVAL_MS, type DataMeter, type DataUse } from "./data-use.js";
 import type { Device } from "./device.js";
 import { ClosedError, NotFoundError, OptionsError, WorkerError, fromBoundary } from "./errors.js";
 import {
   EventHub,
+  type Activity,
   type EventStreamOptions,
   type TequioEvent,
   type TequioEventMap,

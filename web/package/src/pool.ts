@@ -12,7 +12,7 @@ export const UNITS_QUEUED_MAX = 256;
 /** Time for one unit after which its worker is replaced. */
 export const UNIT_TIME_MS_MAX = 120_000;
 /** Time within which a worker must instantiate the module. */
-export const START_TIME_MS_MAX = 30_000;
+const START_TIME_MS_MAX = 30_000;
 /** Failed starts in a row after which the pool stops. */
 export const START_FAILURES_MAX = 3;
 
@@ -85,7 +85,9 @@ export class WorkerPool {
   /** Queues a unit, or rejects it immediately through `failed`. */
   submit(computeId: number, input: Uint8Array): void {
     if (this.#size === 0) return this.#host.failed(computeId, "not contributing", 0);
-    if (this.#queue.length >= UNITS_QUEUED_MAX) return this.#host.failed(computeId, "queue full", 0);
+    if (this.#queue.length >= UNITS_QUEUED_MAX) {
+      return this.#host.failed(computeId, "queue full", 0);
+    }
     this.#queue.push({ computeId, input });
     this.#assign();
   }

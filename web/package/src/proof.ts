@@ -7,7 +7,7 @@ import { load, type CodeUrls } from "./wasm-loader.js";
 import type { WireContribution, WireModule } from "./wasm-types.js";
 
 /** The file's format, and its version. */
-export const CONTRIBUTION_FORMAT = "tequio/contribution/1";
+const CONTRIBUTION_FORMAT = "tequio/contribution/1";
 /** The largest file that is read. */
 export const CONTRIBUTION_FILE_BYTES_MAX = 32 << 20;
 

@@ -5,18 +5,17 @@
 import { NetworkError, OptionsError } from "./errors.js";
 import { fetchCapped } from "./fetch.js";
 import { usableIceServers } from "./ice.js";
-import { now, type Clock, type IceOffer } from "./ice-servers.js";
+import { now, type Clock, type IceFields, type IceOffer } from "./ice-servers.js";
 import type { ServerClock } from "./server-clock.js";
-import type { WireIceServer } from "./wasm-types.js";
 
 /** The path of the file that relays serve. */
 export const WELL_KNOWN_PATH = "/.well-known/tequio.json";
 /** The largest well-known file that is read. */
-export const WELL_KNOWN_BYTES_MAX = 64 << 10;
+const WELL_KNOWN_BYTES_MAX = 64 << 10;
 /** The most relay addresses of a node. */
 export const RELAYS_MAX = 32;
 /** The longest multiaddress. */
-export const ADDRESS_CHARS_MAX = 512;
+const ADDRESS_CHARS_MAX = 512;
 
 /** The shortest lifetime of credentials; shorter ones count as this. */
 export const ICE_LIFETIME_S_MIN = 60;
@@ -24,11 +23,8 @@ export const ICE_LIFETIME_S_MIN = 60;
 export const ICE_LIFETIME_S_MAX = 30 * 24 * 60 * 60;
 
 /** The content of a well-known file. */
-export interface WellKnown {
+export interface WellKnown extends IceFields {
   relays: string[];
-  iceServers: WireIceServer[];
-  /** How long the credentials last from now on; null if they do not expire. */
-  iceLifetimeS: number | null;
   /** The chain id that the file names, unproved; null if it names none. */
   chain: string | null;
 }

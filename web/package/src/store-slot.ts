@@ -7,9 +7,9 @@
 import { deadline } from "./signals.js";
 
 /** The most tabs of one origin that are nodes at the same time. */
-export const STORES_MAX = 32;
+const STORES_MAX = 32;
 /** How long a reloaded tab waits until its previous page releases the store. */
-export const RELOAD_WAIT_MS = 1_000;
+const RELOAD_WAIT_MS = 1_000;
 
 /** A store that no other tab uses until `release`. */
 export interface StoreSlot {

@@ -2,8 +2,9 @@
  * The boundary to the WebAssembly light node, declared by hand.
  *
  * The crate `tequio-wasm` implements these shapes, and `cargo xtask` writes the generated glue to
- * `../wasm/`. The Rust side verifies the chain's data against certificates and proofs before it
- * crosses this boundary. This file is no public API, except for the types that `index.ts` exports.
+ * `../wasm/`. `test/wasm-boundary.ts` compares the two at compile time. The Rust side verifies the
+ * chain's data against certificates and proofs before it crosses this boundary. This file is no
+ * public API, except for the types that `index.ts` exports.
  */
 
 /** The path to a peer: direct, or through a relay. */
@@ -314,7 +315,7 @@ export interface WireBench {
 
 /** The generated module, as wasm-bindgen's target `web` exports it. */
 export interface WireModule {
-  default(input?: { module_or_path: WebAssembly.Module | URL | string }): Promise<unknown>;
+  default(input: { module_or_path: WebAssembly.Module | URL | string }): Promise<unknown>;
   initSync(input: { module: WebAssembly.Module }): unknown;
   LightNode: { start(config: WireConfig, onEvent: (event: WireEvent) => void): Promise<WireNode> };
   /** The size of the module's file. */

@@ -23,16 +23,18 @@ scope.onmessage = (event) => {
         scope.postMessage({ type: "broken", message: text(error) });
       }
       return;
-    case "unit":
+    case "unit": {
+      const { computeId, input } = message;
       try {
-        const result = wasm.computeUnit(message.input).slice();
-        scope.postMessage({ type: "done", computeId: message.computeId, result }, [result.buffer]);
+        const result = wasm.computeUnit(input).slice();
+        scope.postMessage({ type: "done", computeId, result }, [result.buffer]);
       } catch (error) {
         // After a trap the instance's memory is in an unknown state.
         const fatal = error instanceof WebAssembly.RuntimeError;
-        scope.postMessage({ type: "failed", computeId: message.computeId, message: text(error), fatal });
+        scope.postMessage({ type: "failed", computeId, message: text(error), fatal });
       }
       return;
+    }
     case "bench":
       try {
         scope.postMessage({ type: "bench", result: wasm.benchCompute(message.n, message.ms) });

@@ -1,12 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import {
-  ActivityTracker,
-  RATE_INTERVAL_MS,
-  WAITING_AFTER_MS,
-  type Activity,
-} from "../src/activity.js";
-import type { TequioEvent } from "../src/events.js";
+import { ActivityTracker, RATE_INTERVAL_MS, WAITING_AFTER_MS } from "../src/activity.js";
+import type { Activity, TequioEvent } from "../src/events.js";
 import { FakeClock } from "./fakes.js";
 
 function tracked() {

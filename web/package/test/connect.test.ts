@@ -8,7 +8,7 @@ import type { TequioError } from "../src/errors.js";
 import type { TequioEvent } from "../src/events.js";
 import { ICE_SERVERS_MAX, ICE_TEXT_BYTES_MAX } from "../src/ice.js";
 import { RELAYS_MAX, parseWellKnown } from "../src/relays.js";
-import { HASH, RELAY, fakeWorld, settled } from "./fakes.js";
+import { HASH, RELAY, fakeEnvironment, settled } from "./fakes.js";
 
 async function code(promise: Promise<unknown>): Promise<string> {
   const error = (await promise.then(
@@ -38,7 +38,7 @@ async function serving(
 }
 
 test("the caller's mistakes are refused before anything is loaded", async () => {
-  const world = fakeWorld();
+  const fake = fakeEnvironment();
   const wrong: [Partial<Record<keyof ConnectOptions, unknown>>, string][] = [
     [{ checkpoint: undefined }, "CHECKPOINT_REQUIRED"],
     [{ checkpoint: new Uint8Array() }, "BAD_CHECKPOINT"],
@@ -59,37 +59,37 @@ test("the caller's mistakes are refused before anything is loaded", async () => 
   ];
   for (const [options, expected] of wrong) {
     assert.equal(
-      await code(world.connect(options as Partial<ConnectOptions>)),
+      await code(fake.connect(options as Partial<ConnectOptions>)),
       expected,
       JSON.stringify(options).slice(0, 80),
     );
   }
-  assert.equal(world.loads, 0);
+  assert.equal(fake.loads, 0);
 });
 
 test("invalid data while connecting is reported even if connecting fails", async () => {
-  const world = fakeWorld();
+  const fake = fakeEnvironment();
   const named: string[] = [];
   const invalid = { type: "invalidData", peer: "relay", what: "header" } as const;
-  world.whileStarting = (emit) => emit({ ...invalid, detail: "bad certificate" });
+  fake.whileStarting = (emit) => emit({ ...invalid, detail: "bad certificate" });
   const message = "every source sent invalid data";
-  world.startError = Object.assign(new Error(message), { code: "VERIFICATION_FAILED" });
+  fake.startError = Object.assign(new Error(message), { code: "VERIFICATION_FAILED" });
   const onEvent = (event: TequioEvent) => {
     if (event.type === "invalidData") named.push(event.peer);
   };
-  assert.equal(await code(world.connect({ onEvent })), "VERIFICATION_FAILED");
+  assert.equal(await code(fake.connect({ onEvent })), "VERIFICATION_FAILED");
   assert.deepEqual(named, ["relay"]);
 });
 
 test("the error of an insecure origin names the origin", async () => {
-  const world = fakeWorld();
-  world.secure = false;
-  await assert.rejects(world.connect(), { code: "INSECURE_ORIGIN", message: /192\.168\.1\.5/ });
-  assert.equal(world.loads, 0);
+  const fake = fakeEnvironment();
+  fake.secure = false;
+  await assert.rejects(fake.connect(), { code: "INSECURE_ORIGIN", message: /192\.168\.1\.5/ });
+  assert.equal(fake.loads, 0);
 });
 
 test("a pinned checkpoint must have its hash", async () => {
-  const world = fakeWorld();
+  const fake = fakeEnvironment();
   const files = {
     "/good": new Uint8Array([7, 7]),
     "/bad": new Uint8Array([8]),
@@ -97,9 +97,9 @@ test("a pinned checkpoint must have its hash", async () => {
   };
   await serving(files, async (base) => {
     const hash = HASH.toUpperCase();
-    const pinned = (path: string) => world.connect({ checkpoint: { url: base + path, hash } });
+    const pinned = (path: string) => fake.connect({ checkpoint: { url: base + path, hash } });
     const node = await pinned("/good");
-    assert.deepEqual([...(world.light.config?.checkpoint ?? [])], [7, 7]);
+    assert.deepEqual([...(fake.light.config?.checkpoint ?? [])], [7, 7]);
     await node.close();
     assert.equal(await code(pinned("/bad")), "CHECKPOINT_MISMATCH");
     assert.equal(await code(pinned("/huge")), "CHECKPOINT_UNREACHABLE");
@@ -116,15 +116,15 @@ test("relays come from options and well-known files; one readable file suffices"
     checkpoint: "/checkpoint.bin",
   });
   await serving({ "/a.json": file, "/b.json": "{" }, async (base) => {
-    const world = fakeWorld();
-    const node = await world.connect({ wellKnown: [`${base}/a.json`, `${base}/b.json`] });
-    assert.deepEqual(world.light.config?.relays, [RELAY, other]);
+    const fake = fakeEnvironment();
+    const node = await fake.connect({ wellKnown: [`${base}/a.json`, `${base}/b.json`] });
+    assert.deepEqual(fake.light.config?.relays, [RELAY, other]);
     await node.close();
-    const explicit = await world.connect({ wellKnown: `${base}/b.json` });
-    assert.deepEqual(world.light.config?.relays, [RELAY]);
+    const explicit = await fake.connect({ wellKnown: `${base}/b.json` });
+    assert.deepEqual(fake.light.config?.relays, [RELAY]);
     await explicit.close();
     assert.equal(
-      await code(world.connect({ relays: [], wellKnown: `${base}/b.json` })),
+      await code(fake.connect({ relays: [], wellKnown: `${base}/b.json` })),
       "WELL_KNOWN",
     );
   });
@@ -151,15 +151,15 @@ test("ICE servers come from options and well-known files, in that order", async 
   };
   const file = JSON.stringify({ version: 1, relays: [RELAY], iceServers: [turn] });
   await serving({ "/a.json": file, "/b.json": "{" }, async (base) => {
-    const world = fakeWorld();
-    const node = await world.connect({
+    const fake = fakeEnvironment();
+    const node = await fake.connect({
       wellKnown: `${base}/a.json`,
       iceServers: [{ urls: "stun:stun.example" }],
     });
-    assert.deepEqual(world.light.config?.iceServers, [{ urls: ["stun:stun.example"] }, turn]);
+    assert.deepEqual(fake.light.config?.iceServers, [{ urls: ["stun:stun.example"] }, turn]);
     await node.close();
-    const without = await world.connect({ wellKnown: `${base}/b.json` });
-    assert.deepEqual(world.light.config?.iceServers, []);
+    const without = await fake.connect({ wellKnown: `${base}/b.json` });
+    assert.deepEqual(fake.light.config?.iceServers, []);
     await without.close();
   });
 });
@@ -176,24 +176,24 @@ test("credentials of a well-known file are renewed while the node runs", async (
   };
   const bodies = { "/a.json": file(1) };
   await serving(bodies, async (base) => {
-    const world = fakeWorld();
-    const node = await world.connect({
+    const fake = fakeEnvironment();
+    const node = await fake.connect({
       wellKnown: `${base}/a.json`,
       iceServers: [{ urls: "stun:a" }],
     });
-    assert.deepEqual(world.light.config?.iceServers, [{ urls: ["stun:a"] }, turn(1)]);
-    const timer = world.clock.timers[0];
+    assert.deepEqual(fake.light.config?.iceServers, [{ urls: ["stun:a"] }, turn(1)]);
+    const timer = fake.clock.timers[0];
     bodies["/a.json"] = file(2);
-    world.clock.pass(1_800_000);
+    fake.clock.pass(1_800_000);
     timer?.();
-    while (world.light.iceServersSet.length === 0) await settled();
-    assert.deepEqual(world.light.iceServersSet, [[{ urls: ["stun:a"] }, turn(2)]]);
+    while (fake.light.iceServersSet.length === 0) await settled();
+    assert.deepEqual(fake.light.iceServersSet, [[{ urls: ["stun:a"] }, turn(2)]]);
 
     assert.throws(() => node.setIceServers([{ urls: "http://a" }]), { code: "BAD_OPTIONS" });
     node.setIceServers([{ urls: "stun:b" }]);
-    assert.deepEqual(world.light.iceServersSet.at(-1), [{ urls: ["stun:b"] }, turn(2)]);
+    assert.deepEqual(fake.light.iceServersSet.at(-1), [{ urls: ["stun:b"] }, turn(2)]);
     await node.close();
-    assert.equal(world.clock.timers.length, 0);
+    assert.equal(fake.clock.timers.length, 0);
     assert.throws(() => node.setIceServers([]), { code: "CLOSED" });
   });
 });
@@ -229,51 +229,51 @@ test("only valid ICE servers of an untrusted file are used, and few", () => {
 });
 
 test("a failed start releases the store and throws a typed error", async () => {
-  const world = fakeWorld();
-  world.startError = Object.assign(new Error("no relay answered"), { code: "NO_RELAY" });
-  assert.equal(await code(world.connect()), "NO_RELAY");
-  assert.equal(world.released, 1);
+  const fake = fakeEnvironment();
+  fake.startError = Object.assign(new Error("no relay answered"), { code: "NO_RELAY" });
+  assert.equal(await code(fake.connect()), "NO_RELAY");
+  assert.equal(fake.released, 1);
 });
 
 test("units go to workers and their results to the node", async () => {
-  const world = fakeWorld();
-  const node = await world.connect();
+  const fake = fakeEnvironment();
+  const node = await fake.connect();
   await settled();
   const ends: boolean[] = [];
   node.on("unitEnd", (event) => ends.push(event.ok));
   const fields = { type: "unit", job: "j", round: 1, unit: 0, kind: "compute" } as const;
   const unit = (computeId: number) =>
-    world.light.emit({ ...fields, computeId, input: new Uint8Array([computeId]) });
+    fake.light.emit({ ...fields, computeId, input: new Uint8Array([computeId]) });
 
   unit(1);
   await settled();
-  assert.deepEqual(world.light.failures.get(1), "not contributing");
+  assert.deepEqual(fake.light.failures.get(1), "not contributing");
 
   node.contribute({ workers: 1 });
-  assert.deepEqual(world.light.workersSet, [1]);
-  world.host.workers[0]?.send({ type: "ready" });
+  assert.deepEqual(fake.light.workersSet, [1]);
+  fake.host.workers[0]?.send({ type: "ready" });
   unit(2);
   await settled();
-  world.host.workers[0]?.send({ type: "done", computeId: 2, result: new Uint8Array([42]) });
-  assert.deepEqual(world.light.results.get(2), [42]);
+  fake.host.workers[0]?.send({ type: "done", computeId: 2, result: new Uint8Array([42]) });
+  assert.deepEqual(fake.light.results.get(2), [42]);
 
   unit(3);
   await settled();
-  world.host.workers[0]?.crash("tab out of memory");
-  assert.equal(world.light.failures.get(3), "tab out of memory");
+  fake.host.workers[0]?.crash("tab out of memory");
+  assert.equal(fake.light.failures.get(3), "tab out of memory");
   assert.deepEqual(ends, [false, true, false]);
   await node.close();
 });
 
 test("an event from inside a call into WebAssembly is dispatched after that call", async () => {
-  const world = fakeWorld();
-  const node = await world.connect();
+  const fake = fakeEnvironment();
+  const node = await fake.connect();
   let inside = false;
   await settled();
   const received: boolean[] = [];
   node.on("forkEvidence", () => received.push(inside));
   inside = true;
-  world.light.emit({ type: "forkEvidence", detail: "x" });
+  fake.light.emit({ type: "forkEvidence", detail: "x" });
   inside = false;
   await settled();
   assert.deepEqual(received, [false]);
@@ -281,26 +281,26 @@ test("an event from inside a call into WebAssembly is dispatched after that call
 });
 
 test("a contribution whose workers cannot start stops with its error", async () => {
-  const world = fakeWorld();
-  const node = await world.connect();
+  const fake = fakeEnvironment();
+  const node = await fake.connect();
   const contribution = node.contribute({ workers: 1 });
-  for (let index = 0; index < 3; index += 1) world.host.workers[index]?.crash("blocked");
+  for (let index = 0; index < 3; index += 1) fake.host.workers[index]?.crash("blocked");
   assert.equal(contribution.state, "stopped");
   assert.equal(contribution.error?.code, "WORKER");
-  assert.equal(world.light.workersSet.at(-1), 0);
+  assert.equal(fake.light.workersSet.at(-1), 0);
   await node.close();
 });
 
 test("close is idempotent, ends workers and streams, and every later call is CLOSED", async () => {
-  const world = fakeWorld();
-  const node = await world.connect();
+  const fake = fakeEnvironment();
+  const node = await fake.connect();
   const contribution = node.contribute({ workers: 2 });
   const stream = node.events();
   await Promise.all([node.close(), node.close()]);
-  assert.equal(world.light.closed, 1);
-  assert.equal(world.released, 1);
+  assert.equal(fake.light.closed, 1);
+  assert.equal(fake.released, 1);
   assert.equal(contribution.state, "stopped");
-  assert.equal(world.host.alive.length, 0);
+  assert.equal(fake.host.alive.length, 0);
   for await (const event of stream) assert.equal(event.type, "contribution");
   assert.throws(() => node.status(), { code: "CLOSED" });
   assert.throws(() => node.contribute(), { code: "CLOSED" });
@@ -308,8 +308,8 @@ test("close is idempotent, ends workers and streams, and every later call is CLO
 });
 
 test("a model checks its input and refuses after close", async () => {
-  const world = fakeWorld();
-  const node = await world.connect();
+  const fake = fakeEnvironment();
+  const node = await fake.connect();
   const model = await node.model("ab".repeat(32));
   assert.deepEqual(model.columns.map(({ name, mean }) => [name, mean]), [["x", 0], ["y", 5]]);
   assert.deepEqual(model.classes, ["a", "b"]);
@@ -323,9 +323,9 @@ test("a model checks its input and refuses after close", async () => {
 });
 
 test("a rejection of the boundary has its class", async () => {
-  const world = fakeWorld();
-  const node = await world.connect();
-  world.light.fail = Object.assign(new Error("proof of absence"), { code: "NOT_FOUND" });
+  const fake = fakeEnvironment();
+  const node = await fake.connect();
+  fake.light.fail = Object.assign(new Error("proof of absence"), { code: "NOT_FOUND" });
   await assert.rejects(node.model("0".repeat(64)), { name: "NotFoundError", code: "NOT_FOUND" });
   await node.close();
 });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import test from "node:test";
 import * as errors from "../src/errors.js";
 
@@ -9,6 +10,7 @@ test("each code of the boundary gets its class, keeps its code and its message",
   const expected = {
     BAD_CHECKPOINT: errors.CheckpointError,
     STALE_CHECKPOINT: errors.CheckpointError,
+    OTHER_NETWORK: errors.CheckpointError,
     NO_RELAY: errors.NetworkError,
     TIMEOUT: errors.NetworkError,
     NOT_FOUND: errors.NotFoundError,
@@ -19,9 +21,13 @@ test("each code of the boundary gets its class, keeps its code and its message",
     UNAVAILABLE: errors.NetworkError,
     BAD_OBJECT: errors.VerificationError,
     FORKED: errors.VerificationError,
-    UNSUPPORTED: errors.UnsupportedError,
-    BAD_OPTIONS: errors.OptionsError,
+    INSECURE_ORIGIN: errors.InsecureOriginError,
+    INTERNAL: errors.InternalError,
   };
+  const rust = readFileSync("../../wasm/src/error.rs", "utf8");
+  const declared = new Set([...rust.matchAll(/=> "([A-Z_]+)"/g)].map(([, code]) => code));
+  const asOptions = ["BAD_CONFIG", "BAD_INPUT"];
+  assert.deepEqual(new Set([...Object.keys(expected), ...asOptions]), declared);
   for (const [code, Class] of Object.entries(expected)) {
     const thrown = boundary(code);
     const error = errors.fromBoundary(thrown);
@@ -29,7 +35,9 @@ test("each code of the boundary gets its class, keeps its code and its message",
     assert.ok(error instanceof errors.TequioError);
     assert.equal(error.code, code);
     assert.equal(error.name, Class.name);
-    assert.equal(error.message, "from Rust");
+    const { message } = error;
+    if (code === "INSECURE_ORIGIN") assert.match(message, /is not a secure origin/);
+    else assert.equal(message, code === "INTERNAL" ? "from Rust (INTERNAL)" : "from Rust");
     assert.equal(error.cause, thrown);
   }
 });

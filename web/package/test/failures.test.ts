@@ -6,7 +6,7 @@ import test from "node:test";
 import { TequioError } from "../src/errors.js";
 import type { WireJob } from "../src/wasm-types.js";
 import type { FakeWorker } from "./fakes.js";
-import { HASH, RELAY, fakeWorld, settled } from "./fakes.js";
+import { HASH, RELAY, fakeEnvironment, settled } from "./fakes.js";
 
 const DAY_MS = 86_400_000;
 const hang = () => new Promise<never>(() => {});
@@ -22,19 +22,19 @@ async function failure(promise: Promise<unknown>): Promise<TequioError> {
 
 test("an abort ends connect in every phase, and closes a node that starts later", async () => {
   for (const waitsFor of ["the code", "the store", "the node", "nothing"] as const) {
-    const world = fakeWorld();
+    const fake = fakeEnvironment();
     const abort = new AbortController();
     let started: (() => void) | undefined;
     const waiting = new Promise<void>((resolve) => (started = resolve));
     const held = () => (started?.(), hang());
-    if (waitsFor === "the code") world.environment.load = held;
-    if (waitsFor === "the store") world.environment.takeStore = held;
+    if (waitsFor === "the code") fake.environment.load = held;
+    if (waitsFor === "the store") fake.environment.takeStore = held;
     let finishStart: (() => void) | undefined;
     if (waitsFor === "the node") {
-      world.starting = () => (started?.(), new Promise<void>((resolve) => (finishStart = resolve)));
+      fake.starting = () => (started?.(), new Promise<void>((resolve) => (finishStart = resolve)));
     }
     if (waitsFor === "nothing") abort.abort("before");
-    const connecting = world.connect({ signal: abort.signal });
+    const connecting = fake.connect({ signal: abort.signal });
     if (waitsFor !== "nothing") await waiting;
     abort.abort("enough");
     const error = await failure(connecting);
@@ -45,37 +45,37 @@ test("an abort ends connect in every phase, and closes a node that starts later"
     finishStart?.();
     await settled();
     await settled();
-    assert.equal(world.light.closed, 1, "the node that started too late is closed");
-    assert.equal(world.released, 1);
+    assert.equal(fake.light.closed, 1, "the node that started too late is closed");
+    assert.equal(fake.released, 1);
   }
 });
 
 test("a request that the page's policy blocks has another error than a dead host", async () => {
-  const world = fakeWorld();
-  world.startError = Object.assign(new Error("no relay could be reached"), { code: "NO_RELAY" });
-  assert.equal((await failure(world.connect())).code, "NO_RELAY");
-  world.violation = { directive: "connect-src", url: "wss://relay.example" };
-  const error = await failure(world.connect());
+  const fake = fakeEnvironment();
+  fake.startError = Object.assign(new Error("no relay could be reached"), { code: "NO_RELAY" });
+  assert.equal((await failure(fake.connect())).code, "NO_RELAY");
+  fake.violation = { directive: "connect-src", url: "wss://relay.example" };
+  const error = await failure(fake.connect());
   assert.equal(error.code, "CSP_BLOCKED");
   assert.deepEqual(error.details, { directive: "connect-src", url: "wss://relay.example" });
   assert.match(error.message, /connect-src needs wss:\/\/relay\.example/);
   assert.equal((error.cause as TequioError).code, "NO_RELAY");
   // A failure that a policy does not explain keeps its code, as does one with another directive.
-  world.startError = Object.assign(new Error("wrong data"), { code: "VERIFICATION_FAILED" });
-  assert.equal((await failure(world.connect())).code, "VERIFICATION_FAILED");
-  world.startError = Object.assign(new Error("no relay could be reached"), { code: "NO_RELAY" });
-  world.violation = { directive: "img-src", url: "https://a" };
-  assert.equal((await failure(world.connect())).code, "NO_RELAY");
+  fake.startError = Object.assign(new Error("wrong data"), { code: "VERIFICATION_FAILED" });
+  assert.equal((await failure(fake.connect())).code, "VERIFICATION_FAILED");
+  fake.startError = Object.assign(new Error("no relay could be reached"), { code: "NO_RELAY" });
+  fake.violation = { directive: "img-src", url: "https://a" };
+  assert.equal((await failure(fake.connect())).code, "NO_RELAY");
 });
 
 test("UNSUPPORTED names a missing feature before anything is loaded", async () => {
-  const world = fakeWorld();
-  world.missingFeature = "this JavaScript runtime has no WebSocket";
-  world.secure = false;
-  const error = await failure(world.connect());
+  const fake = fakeEnvironment();
+  fake.missingFeature = "this JavaScript runtime has no WebSocket";
+  fake.secure = false;
+  const error = await failure(fake.connect());
   assert.equal(error.code, "UNSUPPORTED");
   assert.match(error.message, /no WebSocket/);
-  assert.equal(world.loads, 0);
+  assert.equal(fake.loads, 0);
 });
 
 test("the error of a stale checkpoint names the device's clock and its offset", async () => {
@@ -84,21 +84,21 @@ test("the error of a stale checkpoint names the device's clock and its offset", 
   try {
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/checkpoint.bin`;
     const stale = { code: "STALE_CHECKPOINT", ageMs: 41 * DAY_MS, trustMs: 30 * DAY_MS };
-    const world = fakeWorld();
-    world.startError = Object.assign(new Error("the checkpoint is too old"), stale);
-    world.clock.wall = Date.now() + 40 * DAY_MS;
-    const named = await failure(world.connect({ checkpoint: { url, hash: HASH } }));
+    const fake = fakeEnvironment();
+    fake.startError = Object.assign(new Error("the checkpoint is too old"), stale);
+    fake.clock.wall = Date.now() + 40 * DAY_MS;
+    const named = await failure(fake.connect({ checkpoint: { url, hash: HASH } }));
     assert.equal(named.code, "STALE_CHECKPOINT");
     assert.match(named.message, /40 days ahead .* set the clock first.* the checkpoint is too old/);
     assert.ok(Math.abs(Number(named.details["clockOffsetMs"]) - 40 * DAY_MS) < 5_000);
     assert.equal(named.details["ageMs"], stale.ageMs);
     // The error omits a correct clock, and names a clock without a reference as a possible cause.
-    world.clock.wall = Date.now();
+    fake.clock.wall = Date.now();
     assert.doesNotMatch(
-      (await failure(world.connect({ checkpoint: { url, hash: HASH } }))).message,
+      (await failure(fake.connect({ checkpoint: { url, hash: HASH } }))).message,
       /clock/,
     );
-    assert.match((await failure(world.connect())).message, /If this device's clock is wrong/);
+    assert.match((await failure(fake.connect())).message, /If this device's clock is wrong/);
   } finally {
     server.close();
     server.closeAllConnections();
@@ -106,14 +106,14 @@ test("the error of a stale checkpoint names the device's clock and its offset", 
 });
 
 test("a dead well-known file does not delay a start with explicit relays", async () => {
-  const world = fakeWorld();
+  const fake = fakeEnvironment();
   // A host that accepts the connection and does not answer.
   const server = createServer(() => {});
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   try {
     const wellKnown = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
     const began = performance.now();
-    const node = await world.connect({ relays: [RELAY], wellKnown });
+    const node = await fake.connect({ relays: [RELAY], wellKnown });
     assert.ok(performance.now() - began < 4_000);
     await node.close();
   } finally {
@@ -128,15 +128,15 @@ test("every error from inside the package becomes a TequioError with its cause",
     throw bare;
   };
   for (const part of ["load", "takeStore", "device", "counters"] as const) {
-    const world = fakeWorld();
-    Object.assign(world.environment, { [part]: fail });
-    const error = await failure(world.connect());
+    const fake = fakeEnvironment();
+    Object.assign(fake.environment, { [part]: fail });
+    const error = await failure(fake.connect());
     assert.equal(error.code, "INTERNAL", part);
     assert.equal(error.cause, bare, part);
   }
-  const world = fakeWorld();
-  const node = await world.connect();
-  world.light.fail = bare;
+  const fake = fakeEnvironment();
+  const node = await fake.connect();
+  fake.light.fail = bare;
   for (const call of [
     () => node.ref("a"),
     () => node.object("a"),
@@ -152,7 +152,7 @@ test("every error from inside the package becomes a TequioError with its cause",
   }
   assert.throws(() => node.events({ capacity: 0 }), { code: "BAD_OPTIONS" });
   assert.throws(() => node.contribute({ workers: 0 }), { code: "BAD_OPTIONS" });
-  Object.assign(world.light, { status: fail, setWorkers: fail });
+  Object.assign(fake.light, { status: fail, setWorkers: fail });
   assert.throws(
     () => node.status(),
     (error: unknown) => error instanceof TequioError && error.cause === bare,
@@ -175,18 +175,18 @@ test("wrong options have one code", async () => {
     { wellKnown: "http://[" },
   ];
   for (const options of wrong) {
-    const error = await failure(fakeWorld().connect(options));
+    const error = await failure(fakeEnvironment().connect(options));
     assert.equal(error.code, "BAD_OPTIONS", JSON.stringify(options));
   }
 });
 
 test("a worker that the browser does not allow stops the contribution with the cause", async () => {
-  const world = fakeWorld();
+  const fake = fakeEnvironment();
   const refused = new DOMException("cross-origin", "SecurityError");
-  world.environment.spawnWorker = (): FakeWorker => {
+  fake.environment.spawnWorker = (): FakeWorker => {
     throw refused;
   };
-  const node = await world.connect();
+  const node = await fake.connect();
   const contribution = node.contribute({ workers: 2 });
   await settled();
   assert.equal(contribution.state, "stopped");
@@ -196,7 +196,7 @@ test("a worker that the browser does not allow stops the contribution with the c
 });
 
 test("a name finds the newest finished training that has it", async () => {
-  const world = fakeWorld();
+  const fake = fakeEnvironment();
   const job: Omit<WireJob, "id"> = {
     kind: "train",
     name: "digits",
@@ -210,19 +210,19 @@ test("a name finds the newest finished training that has it", async () => {
     coordinator: "c",
   };
   const id = (digit: string) => digit.repeat(64);
-  world.light.jobList = [
+  fake.light.jobList = [
     { ...job, id: id("a"), submittedMs: 5 },
     { ...job, id: id("b"), submittedMs: 9 },
     { ...job, id: id("c"), submittedMs: 11, state: "running" },
     { ...job, id: id("d"), submittedMs: 12, kind: "infer" },
     { ...job, id: id("e"), submittedMs: 13, name: "other" },
   ];
-  const node = await world.connect();
+  const node = await fake.connect();
   assert.equal((await node.model("digits")).job, id("b"));
   assert.equal((await failure(node.model("none"))).code, "NOT_FOUND");
 
   // Names are not unique: the node does not choose between coordinators.
-  world.light.jobList.push({ ...job, id: id("f"), submittedMs: 20, coordinator: "stranger" });
+  fake.light.jobList.push({ ...job, id: id("f"), submittedMs: 20, coordinator: "stranger" });
   const refused = await failure(node.model("digits"));
   assert.equal(refused.code, "BAD_OPTIONS");
   assert.match(refused.message, /2 coordinators .* one of c, stranger/);
@@ -231,14 +231,14 @@ test("a name finds the newest finished training that has it", async () => {
 });
 
 test("relays of another network than the checkpoint's are rejected, not reported", async () => {
-  const world = fakeWorld();
+  const fake = fakeEnvironment();
   const relays = [
     "/dns4/relay.example/tcp/443/wss/p2p/12D3KooWGjMCZ2tWqs1tPqoB3KpGzBPSJgCyGSpd7aVUfs9hZDUH",
   ];
   const connect = (chain: unknown) => {
     const file = new TextEncoder().encode(JSON.stringify({ version: 1, relays, chain }));
     const wellKnown = `data:application/json;base64,${btoa(String.fromCharCode(...file))}`;
-    return world.connect({ wellKnown, relays: [] });
+    return fake.connect({ wellKnown, relays: [] });
   };
   const refused = await failure(connect("d1".repeat(32)));
   assert.equal(refused.code, "OTHER_NETWORK");

@@ -220,12 +220,12 @@ export class FakeClock implements Clock {
 }
 
 /** An environment with a fake light node, and a record of the node's actions. */
-export function fakeWorld() {
+export function fakeEnvironment() {
   const light = new FakeLight();
   const device = new FakeDevice();
   const host = new FakeHost();
   const clock = new FakeClock();
-  const world = {
+  const fake = {
     light,
     device,
     host,
@@ -245,9 +245,9 @@ export function fakeWorld() {
     initSync: () => undefined,
     LightNode: {
       async start(config, onEvent) {
-        world.whileStarting(onEvent);
-        await world.starting();
-        if (world.startError !== null) throw world.startError;
+        fake.whileStarting(onEvent);
+        await fake.starting();
+        if (fake.startError !== null) throw fake.startError;
         light.config = config;
         light.emit = onEvent;
         return light;
@@ -265,11 +265,11 @@ export function fakeWorld() {
     hashBytes: (bytes) => (bytes[0] === 7 ? HASH : "cd".repeat(32)),
   };
   const environment: Environment = {
-    missingFeature: () => world.missingFeature,
-    secure: () => world.secure,
+    missingFeature: () => fake.missingFeature,
+    secure: () => fake.secure,
     origin: () => "http://192.168.1.5",
     load: async () => {
-      world.loads += 1;
+      fake.loads += 1;
       return { wasm, module: MODULE };
     },
     spawnWorker: () => host.spawn(),
@@ -277,17 +277,17 @@ export function fakeWorld() {
     clock,
     counters: () => null,
     watchViolations: (report) => {
-      if (world.violation) report(world.violation);
+      if (fake.violation) report(fake.violation);
       return () => {};
     },
     takeStore: async (name) => {
-      world.taken.push(name);
-      return { name, database: name, release: () => void (world.released += 1) };
+      fake.taken.push(name);
+      return { name, database: name, release: () => void (fake.released += 1) };
     },
   };
   const connect = (options: Partial<ConnectOptions> = {}) =>
     connectWith(environment, { checkpoint: new Uint8Array([1]), relays: [RELAY], ...options });
-  return Object.assign(world, { connect, environment, wasm });
+  return Object.assign(fake, { connect, environment, wasm });
 }
 
 /** Lets queued microtasks and timers of 0 ms run. */

@@ -27,12 +27,12 @@ const turn = (n: number): WireIceServer => ({
 });
 
 /** A list with one well-known file, whose answers the test chooses; its lifetime is 2 h. */
-function world(
+function listWithOneFile(
   lifetimeMs: number | null = 2 * HOUR_MS,
   servers: WireIceServer[] = [STUN, turn(0)],
 ) {
   const clock = new FakeClock();
-  const asked: string[] = [];
+  const requests: string[] = [];
   const applied: WireIceServer[][] = [];
   const warnings: string[] = [];
   const state = { answer: null as WellKnown | null, signal: null as AbortSignal | null };
@@ -45,7 +45,7 @@ function world(
   const list = new IceServerList([OWN], [offer], {
     clock,
     fetchWellKnown: async (url, signal) => {
-      asked.push(String(url));
+      requests.push(String(url));
       state.signal = signal;
       if (state.answer === null) throw new Error("HTTP 502");
       return state.answer;
@@ -53,7 +53,7 @@ function world(
     apply: (list) => applied.push(list),
     warn: (message) => warnings.push(message),
   });
-  return Object.assign(state, { clock, asked, applied, warnings, list });
+  return Object.assign(state, { clock, requests, applied, warnings, list });
 }
 
 const answer = (
@@ -62,52 +62,52 @@ const answer = (
 ): WellKnown => ({ relays: [], iceServers, iceLifetimeS, chain: null });
 
 test("a credential is renewed after half of its life, again and again", async () => {
-  const w = world();
-  assert.deepEqual(w.list.list(), [OWN, STUN, turn(0)]);
-  w.answer = answer([STUN, turn(1)]);
-  await w.list.renewDue();
-  w.clock.pass(HOUR_MS - 1);
-  await w.list.renewDue();
-  assert.deepEqual([w.asked.length, w.applied.length], [0, 0]);
-  w.clock.pass(1);
-  await w.list.renewDue();
-  assert.deepEqual(w.applied, [[OWN, STUN, turn(1)]]);
-  w.answer = answer([turn(2)], 600);
-  w.clock.pass(HOUR_MS);
-  await w.list.renewDue();
-  w.clock.pass(300_000);
-  await w.list.renewDue();
-  assert.equal(w.asked.length, 3);
+  const fixture = listWithOneFile();
+  assert.deepEqual(fixture.list.list(), [OWN, STUN, turn(0)]);
+  fixture.answer = answer([STUN, turn(1)]);
+  await fixture.list.renewDue();
+  fixture.clock.pass(HOUR_MS - 1);
+  await fixture.list.renewDue();
+  assert.deepEqual([fixture.requests.length, fixture.applied.length], [0, 0]);
+  fixture.clock.pass(1);
+  await fixture.list.renewDue();
+  assert.deepEqual(fixture.applied, [[OWN, STUN, turn(1)]]);
+  fixture.answer = answer([turn(2)], 600);
+  fixture.clock.pass(HOUR_MS);
+  await fixture.list.renewDue();
+  fixture.clock.pass(300_000);
+  await fixture.list.renewDue();
+  assert.equal(fixture.requests.length, 3);
   assert.deepEqual(
-    w.applied,
+    fixture.applied,
     [[OWN, STUN, turn(1)], [OWN, turn(2)]],
     "an unchanged list is not passed again",
   );
 });
 
 test("sleep and a wall clock that was set back do not delay the renewal", async () => {
-  const slept = world();
+  const slept = listWithOneFile();
   slept.answer = answer([turn(1)]);
   slept.clock.wall += HOUR_MS;
   await slept.list.renewDue();
-  assert.equal(slept.asked.length, 1);
-  const setBack = world();
+  assert.equal(slept.requests.length, 1);
+  const setBack = listWithOneFile();
   setBack.answer = answer([turn(1)]);
   setBack.clock.wall -= 48 * HOUR_MS;
   setBack.clock.monotonic += HOUR_MS;
   await setBack.list.renewDue();
-  assert.equal(setBack.asked.length, 1);
+  assert.equal(setBack.requests.length, 1);
 });
 
 test("without an answer a credential stays until it expires, and the pauses grow", async () => {
-  const w = world();
-  w.clock.pass(HOUR_MS);
+  const fixture = listWithOneFile();
+  fixture.clock.pass(HOUR_MS);
   const attempts: number[] = [];
   for (let ms = 0; ms < HOUR_MS; ms += CHECK_INTERVAL_MS) {
-    const before = w.asked.length;
-    await w.list.renewDue();
-    if (w.asked.length > before) attempts.push(ms);
-    w.clock.pass(CHECK_INTERVAL_MS);
+    const before = fixture.requests.length;
+    await fixture.list.renewDue();
+    if (fixture.requests.length > before) attempts.push(ms);
+    fixture.clock.pass(CHECK_INTERVAL_MS);
   }
   const pauses = attempts.slice(1).map((at, index) => at - attempts[index]!);
   assert.deepEqual(pauses.slice(0, 4), [1, 2, 4, 8].map((n) => n * CHECK_INTERVAL_MS));
@@ -115,54 +115,59 @@ test("without an answer a credential stays until it expires, and the pauses grow
     pauses.every((pause) => pause <= RETRY_MS_MAX) && pauses.at(-1) === RETRY_MS_MAX,
     String(pauses),
   );
-  assert.equal(w.warnings.length, w.asked.length);
-  assert.match(w.warnings[0]!, /relay\.example.*HTTP 502/);
-  assert.ok(!w.warnings.join().includes("c0"), "a warning shows no credential");
+  assert.equal(fixture.warnings.length, fixture.requests.length);
+  assert.match(fixture.warnings[0]!, /relay\.example.*HTTP 502/);
+  assert.ok(!fixture.warnings.join().includes("c0"), "a warning shows no credential");
 
-  await w.list.renewDue();
-  assert.deepEqual(w.applied, [[OWN, STUN]], "the expired one is not used any more");
-  w.answer = answer([turn(1)]);
-  w.clock.pass(RETRY_MS_MAX);
-  await w.list.renewDue();
-  assert.deepEqual(w.applied.at(-1), [OWN, turn(1)]);
+  await fixture.list.renewDue();
+  assert.deepEqual(fixture.applied, [[OWN, STUN]], "the expired one is not used any more");
+  fixture.answer = answer([turn(1)]);
+  fixture.clock.pass(RETRY_MS_MAX);
+  await fixture.list.renewDue();
+  assert.deepEqual(fixture.applied.at(-1), [OWN, turn(1)]);
 });
 
 test("a file without expiring credentials is not fetched again, and has no timer", async () => {
-  for (const w of [world(null), world(2 * HOUR_MS, [])]) {
-    w.list.start();
-    assert.equal(w.clock.timers.length, 0);
-    w.clock.pass(1_000 * HOUR_MS);
-    await w.list.renewDue();
-    assert.equal(w.asked.length, 0);
+  for (const fixture of [listWithOneFile(null), listWithOneFile(2 * HOUR_MS, [])]) {
+    fixture.list.start();
+    assert.equal(fixture.clock.timers.length, 0);
+    fixture.clock.pass(1_000 * HOUR_MS);
+    await fixture.list.renewDue();
+    assert.equal(fixture.requests.length, 0);
   }
 });
 
 test("the timer ends with the list, and an answer on its way is not used", async () => {
-  const w = world();
-  w.list.start();
-  w.list.start();
-  assert.equal(w.clock.timers.length, 1);
-  w.answer = answer([turn(1)]);
-  w.clock.pass(HOUR_MS);
-  const renewing = w.list.renewDue();
-  await w.list.renewDue();
-  w.list.stop();
+  const fixture = listWithOneFile();
+  fixture.list.start();
+  fixture.list.start();
+  assert.equal(fixture.clock.timers.length, 1);
+  fixture.answer = answer([turn(1)]);
+  fixture.clock.pass(HOUR_MS);
+  const renewing = fixture.list.renewDue();
+  await fixture.list.renewDue();
+  fixture.list.stop();
   await renewing;
   assert.deepEqual(
-    [w.asked.length, w.applied.length, w.clock.timers.length, w.signal?.aborted],
+    [
+      fixture.requests.length,
+      fixture.applied.length,
+      fixture.clock.timers.length,
+      fixture.signal?.aborted,
+    ],
     [1, 0, 0, true],
   );
-  w.list.start();
-  assert.equal(w.clock.timers.length, 0);
+  fixture.list.start();
+  assert.equal(fixture.clock.timers.length, 0);
 });
 
 test("the program's own servers are replaced separately, within the limit", () => {
-  const w = world();
-  w.list.setOwn([turn(7)]);
-  w.list.setOwn([turn(7)]);
-  assert.deepEqual(w.applied, [[turn(7), STUN, turn(0)]]);
-  w.list.setOwn(Array.from({ length: ICE_SERVERS_MAX }, () => OWN));
-  assert.equal(w.applied.at(-1)?.length, ICE_SERVERS_MAX);
+  const fixture = listWithOneFile();
+  fixture.list.setOwn([turn(7)]);
+  fixture.list.setOwn([turn(7)]);
+  assert.deepEqual(fixture.applied, [[turn(7), STUN, turn(0)]]);
+  fixture.list.setOwn(Array.from({ length: ICE_SERVERS_MAX }, () => OWN));
+  assert.equal(fixture.applied.at(-1)?.length, ICE_SERVERS_MAX);
 });
 
 test("the lifetime of an untrusted file has limits", () => {

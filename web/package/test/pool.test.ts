@@ -147,7 +147,7 @@ test("the queue is bounded", () => {
   p.close();
 });
 
-test("every unit leaves exactly once (random walk)", () => {
+test("every unit leaves exactly once for a random sequence of calls", () => {
   const seed = Number(process.env["TEQUIO_SEED"] ?? Date.now() % 2 ** 31);
   console.log(`seed ${seed} (set TEQUIO_SEED to repeat)`);
   let state = seed;
@@ -180,7 +180,9 @@ test("every unit leaves exactly once (random walk)", () => {
     }
   }
   p.close();
-  const left = [...host.finished, ...host.refused].map(({ computeId }) => computeId).sort((a, b) => a - b);
+  const left = [...host.finished, ...host.refused]
+    .map(({ computeId }) => computeId)
+    .sort((a, b) => a - b);
   assert.deepEqual(left, Array.from({ length: next }, (_, unit) => unit));
   assert.equal(host.alive.length, 0);
 });

@@ -1,26 +1,26 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { CONTRIBUTION_FILE_BYTES_MAX, verifyContributionProof, verifyWith } from "../src/proof.js";
-import { PROVED, fakeWorld } from "./fakes.js";
+import { PROVED, fakeEnvironment } from "./fakes.js";
 
 const CHECKPOINT = new Uint8Array([1]);
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const file = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
 
 test("the file of a contribution is readable, and verifies", async () => {
-  const world = fakeWorld();
-  const node = await world.connect();
+  const fake = fakeEnvironment();
+  const node = await fake.connect();
   const { bytes, contribution, fileName } = await node.contributionProof("ab".repeat(32));
   assert.deepEqual(contribution, PROVED);
   assert.match(fileName, /^tequio-contribution-abab.*\.json$/);
   assert.equal(JSON.parse(text(bytes)).contribution.units, 4);
-  assert.deepEqual(verifyWith(world.wasm, bytes, CHECKPOINT), PROVED);
+  assert.deepEqual(verifyWith(fake.wasm, bytes, CHECKPOINT), PROVED);
   await node.close();
 });
 
 test("a file with changed facts, form or proof is rejected", async () => {
-  const world = fakeWorld();
-  const node = await world.connect();
+  const fake = fakeEnvironment();
+  const node = await fake.connect();
   const { bytes } = await node.contributionProof("ab".repeat(32));
   await node.close();
   const good = JSON.parse(text(bytes));
@@ -36,17 +36,17 @@ test("a file with changed facts, form or proof is rejected", async () => {
   ];
   for (const value of wrong) {
     assert.throws(
-      () => verifyWith(world.wasm, file(value), CHECKPOINT),
+      () => verifyWith(fake.wasm, file(value), CHECKPOINT),
       { code: "BAD_OBJECT" },
       JSON.stringify(value).slice(0, 90),
     );
   }
   assert.throws(
-    () => verifyWith(world.wasm, bytes.subarray(1), CHECKPOINT),
+    () => verifyWith(fake.wasm, bytes.subarray(1), CHECKPOINT),
     { code: "BAD_OBJECT" },
   );
   assert.throws(
-    () => verifyWith(world.wasm, new Uint8Array(CONTRIBUTION_FILE_BYTES_MAX + 1), CHECKPOINT),
+    () => verifyWith(fake.wasm, new Uint8Array(CONTRIBUTION_FILE_BYTES_MAX + 1), CHECKPOINT),
     { code: "BAD_OBJECT" },
   );
   await assert.rejects(verifyContributionProof("a" as unknown as Uint8Array, CHECKPOINT), {

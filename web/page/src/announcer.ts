@@ -5,7 +5,7 @@
 import { h } from "./dom.js";
 
 /** The shortest time between two announcements. */
-export const ANNOUNCE_INTERVAL_MS = 4_000;
+const ANNOUNCE_INTERVAL_MS = 4_000;
 
 /** Announces texts in a live region. */
 export class Announcer {

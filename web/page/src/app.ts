@@ -2,15 +2,10 @@
  * Assembles the views. A view builds its element once, and updates it when one of the parts of the
  * state that it reads has changed.
  */
-import type { Device, Prediction } from "tequio";
 import { Announcer } from "./announcer.js";
 import { h } from "./dom.js";
 import { keepFocus } from "./focus.js";
 import { t } from "./i18n/index.js";
-import type { LaunchParams } from "./launch-params.js";
-import type { Preferences } from "./preferences.js";
-import type { State } from "./state.js";
-import type { Store } from "./store.js";
 import { jobSummaryView } from "./views/job-summary.js";
 import { contributorsView } from "./views/contributors.js";
 import { drawView } from "./views/draw.js";
@@ -23,46 +18,7 @@ import { networkView } from "./views/network.js";
 import { noticesView } from "./views/notices.js";
 import { titleView } from "./views/title.js";
 import { trainingView } from "./views/training.js";
-
-/** A saved file, or null if that failed; the state holds the error. */
-export type Saved = { name: string; size: number } | null;
-
-/** The person's actions. */
-export interface Actions {
-  /** Connects without computing. */
-  watch(): Promise<void>;
-  /** Connects if necessary, and computes within the preferences. */
-  join(): Promise<void>;
-  setPreferences(preferences: Partial<Preferences>): void;
-  /** Continues in spite of the reason to pause. */
-  resume(): void;
-  stop(): void;
-  leave(): Promise<void>;
-  /** Shows a job; null follows the running one. */
-  chooseJob(job: string | null): void;
-  predict(features: Float64Array | number[]): Prediction | null;
-  saveProof(job: string): Promise<Saved>;
-  /** Passes the proof to the device's share sheet, or saves it without one. */
-  shareProof(job: string, text: string): Promise<Saved>;
-  saveModel(job: string, file: "model" | "record"): Promise<Saved>;
-}
-
-/** The dependencies of the views. */
-export interface AppContext {
-  store: Store;
-  actions: Actions;
-  launchParams: LaunchParams;
-  device: Pick<Device, "cores" | "phone">;
-  announcer: Announcer;
-}
-
-/** A part of the page. */
-export interface View {
-  element?: HTMLElement;
-  /** The parts of the state that the view shows. It updates when one of them is another object. */
-  reads(state: State): readonly unknown[];
-  update(state: State): void;
-}
+import type { AppContext, View } from "./views/view.js";
 
 /** Builds the page in `root` and updates it at every change of the state. */
 export function mount(root: HTMLElement, given: Omit<AppContext, "announcer">): void {

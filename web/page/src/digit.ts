@@ -44,8 +44,8 @@ export function toDigit(strokes: readonly Stroke[]): Float64Array {
   const digit = new Float64Array(DIGIT_SIDE * DIGIT_SIDE);
   const distances = distanceMap(fit(strokes));
   if (distances === null) return digit;
-  const wanted = distances.toSorted()[INK_PIXELS] ?? 0;
-  const reach = Math.min(PEN_RADIUS_MAX ** 2, Math.max(PEN_RADIUS_MIN ** 2, wanted));
+  const distance = distances.toSorted()[INK_PIXELS] ?? 0;
+  const reach = Math.min(PEN_RADIUS_MAX ** 2, Math.max(PEN_RADIUS_MIN ** 2, distance));
   distances.forEach((distance, pixel) => {
     if (distance > reach) return;
     const [x, y] = [pixel % BITMAP_SIDE, Math.floor(pixel / BITMAP_SIDE)];

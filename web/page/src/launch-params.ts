@@ -17,7 +17,7 @@ export interface LaunchParams {
 }
 
 const WELL_KNOWN_PATH = ".well-known/tequio.json";
-/** The checkpoint lies beside the page, so that a static host can serve both from any folder. */
+/** The checkpoint is beside the page, so that a static host can serve both from any folder. */
 const CHECKPOINT_PATH = "checkpoint.bin";
 
 /** Parses the page's address. */

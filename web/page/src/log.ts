@@ -3,7 +3,6 @@
  * line is `bad` only for data that is proven to be false; a late result is not. Pure.
  */
 import type { TequioEvent } from "tequio";
-import type { State } from "./state.js";
 
 /** `bad` is data proven to be false, `warn` needs attention, `good` is progress. */
 export type Tone = "plain" | "good" | "warn" | "bad";
@@ -42,6 +41,14 @@ const REFUSED = {
   unknown: ["plain", "log.refused"],
 } as const;
 
+/** The facts before an event that decide whether the event gets a line. */
+export interface FactsBefore {
+  stale: boolean;
+  activity: { state: string } | null;
+  /** Milliseconds by which the device's clock is ahead of the network's; null while unknown. */
+  clockOffsetMs: number | null;
+}
+
 /** Merges an entry into the line of its subject, or adds a line. The newest line is last. */
 export function addEntry(lines: readonly LogLine[], { atMs, ...entry }: Entry): LogLine[] {
   const same = lines.find(({ subject }) => subject === entry.subject);
@@ -61,13 +68,13 @@ export function addEntry(lines: readonly LogLine[], { atMs, ...entry }: Entry): 
 export function logEvent(
   lines: LogLine[],
   event: TequioEvent,
-  { nowMs, before }: { nowMs: number; before: State },
+  { nowMs, before }: { nowMs: number; before: FactsBefore },
 ): LogLine[] {
   const entry = entryOf(event, nowMs, before);
   return entry === null ? lines : addEntry(lines, entry);
 }
 
-function entryOf(event: TequioEvent, nowMs: number, before: State): Entry | null {
+function entryOf(event: TequioEvent, nowMs: number, before: FactsBefore): Entry | null {
   const line = (tone: Tone, key: string, values: LogLine["values"] = {}, subject = key): Entry => ({
     atMs: nowMs,
     tone,
@@ -126,8 +133,8 @@ function entryOf(event: TequioEvent, nowMs: number, before: State): Entry | null
 }
 
 /** A time of the network on the device's clock, which may be wrong; never in the future. */
-function deviceTime(timeMs: number | undefined, state: State, nowMs: number): number {
-  return timeMs === undefined ? nowMs : Math.min(nowMs, timeMs + (state.clockOffsetMs ?? 0));
+function deviceTime(timeMs: number | undefined, facts: FactsBefore, nowMs: number): number {
+  return timeMs === undefined ? nowMs : Math.min(nowMs, timeMs + (facts.clockOffsetMs ?? 0));
 }
 
 function text(given: string): string {

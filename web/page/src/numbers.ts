@@ -10,12 +10,12 @@ export function parseNumber(text: string): number | null {
 }
 
 /**
- * The numbers of a row. Commas separate, as in a CSV file, if that gives `wanted` numbers; else
+ * The numbers of a row. Commas separate, as in a CSV file, if that gives `count` numbers; else
  * spaces and semicolons do, and a comma is decimal.
  */
-export function parseRow(text: string, wanted: number): number[] {
+export function parseRow(text: string, count: number): number[] {
   const byComma = numbersOf(text.split(/[\s;,]+/));
-  return byComma.length === wanted ? byComma : numbersOf(text.split(/[\s;]+|,(?=\s)/));
+  return byComma.length === count ? byComma : numbersOf(text.split(/[\s;]+|,(?=\s)/));
 }
 
 /** The numbers among the parts. Other parts are left out, so that the count is too small. */

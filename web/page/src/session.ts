@@ -12,7 +12,6 @@ import {
   type TequioEvent,
   type TequioNode,
 } from "tequio";
-import type { Actions, Saved } from "./app.js";
 import { canShareFiles, download, shareFile } from "./files.js";
 import { modelJob } from "./jobs.js";
 import { addEntry } from "./log.js";
@@ -29,6 +28,7 @@ import {
 } from "./state.js";
 import type { Store } from "./store.js";
 import { workersOf } from "./workers.js";
+import type { Actions, Saved } from "./views/view.js";
 
 /** Interval between two reads of the state that has no event: the peers, the storage. */
 const STATUS_INTERVAL_MS = 2_000;

@@ -5,10 +5,11 @@
 import "../src/style/base.css";
 import "../src/style/parts.css";
 import "../src/style/board.css";
-import { mount, type Actions } from "../src/app.js";
+import { mount } from "../src/app.js";
 import { reduce, withChoice } from "../src/state.js";
 import { Store } from "../src/store.js";
 import { startTheme } from "../src/theme.js";
+import type { Actions } from "../src/views/view.js";
 import { ME, scenes } from "./scenes.js";
 
 const store = new Store();
@@ -74,12 +75,13 @@ function flood(perSecond: number, seconds: number): Promise<void> {
 }
 
 function feed(index: number): void {
-  const unit = { computeId: index, job: "b3f1a6", round: 1, unit: index % 8, kind: "compute" } as const;
+  const [computeId, jobId] = [index, "b3f1a6"];
+  const unit = { computeId, job: jobId, round: 1, unit: index % 8, kind: "compute" } as const;
   store.update((state) => {
     const nowMs = Date.now();
     const begun = reduce(state, { type: "unit", ...unit }, nowMs);
-    const ended = reduce(begun, { type: "unitEnd", computeId: index, ok: true, elapsedMs: 9 }, nowMs);
-    const credit = { type: "credit", job: "b3f1a6", units: 1, macs: 4_000_000 } as const;
+    const ended = reduce(begun, { type: "unitEnd", computeId, ok: true, elapsedMs: 9 }, nowMs);
+    const credit = { type: "credit", job: jobId, units: 1, macs: 4_000_000 } as const;
     const credited = reduce(ended, credit, nowMs);
     const [job] = credited.jobs;
     if (index % 8 !== 0 || job === undefined) return credited;

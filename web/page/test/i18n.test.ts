@@ -24,12 +24,14 @@ test("values are inserted unchanged, and once", () => {
   assert.equal(tMaybe("no.such.message"), null);
 });
 
-test("every error code of the package has a sentence in both languages", () => {
+test("every error code of the package, and no other, has a sentence in both languages", () => {
   const source = readFileSync("../package/src/errors.ts", "utf8");
   const declared = /export type ErrorCode =([^;]+);/.exec(source)?.[1] ?? "";
   const codes = [...declared.matchAll(/"([A-Z_]+)"/g)].map((match) => match[1]);
   assert.ok(codes.length >= 20);
   assert.deepEqual(codes.filter((code) => !isMessage(`error.${code}`)), []);
+  const texts = Object.keys(en).flatMap((key) => /^error\.([A-Z_]+)$/.exec(key)?.[1] ?? []);
+  assert.deepEqual(texts.filter((code) => !codes.includes(code)), []);
 });
 
 test("Spanish formats as Mexico does, unless the browser names another country", () => {

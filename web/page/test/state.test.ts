@@ -78,7 +78,8 @@ test("running units never go below zero, and only successful ones count as compu
   const unit = { computeId: 1, job: "a", round: 1, unit: 1, kind: "compute" } as const;
   let state = reduce(initialState, { type: "unit", ...unit }, 0);
   assert.equal(state.ownWork.busy, 1);
-  state = reduce(state, { type: "unitEnd", computeId: 1, ok: false, elapsedMs: 1, reason: "paused" }, 0);
+  const failed = { computeId: 1, ok: false, elapsedMs: 1, reason: "paused" };
+  state = reduce(state, { type: "unitEnd", ...failed }, 0);
   state = reduce(state, { type: "unitEnd", computeId: 1, ok: true, elapsedMs: 1 }, 0);
   assert.deepEqual(state.ownWork, { units: 0, macs: 0, busy: 0, computed: 1 });
 });

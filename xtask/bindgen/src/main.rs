@@ -1,8 +1,10 @@
-//! `bindgen IN.wasm OUT_DIR`: writes the JavaScript bindings, their types and the stripped module for `target = "web"`.
+//! `bindgen IN.wasm OUT_DIR`: writes the JavaScript bindings, their types and the stripped module
+//! for `target = "web"`.
 //!
-//! The library behind wasm-bindgen's command line is used instead of the command itself, so that Cargo's lock file pins
-//! it and nothing has to be installed. Its version must equal the `wasm-bindgen` of the workspace; the module's own
-//! schema version is compared by the library, which refuses a mismatch.
+//! The library behind wasm-bindgen's command line is used instead of the command itself, so that
+//! Cargo's lock file pins it and nothing has to be installed. Its version must equal the
+//! `wasm-bindgen` of the workspace; the module's own schema version is compared by the library,
+//! which refuses a mismatch.
 
 use std::{env, path::PathBuf};
 

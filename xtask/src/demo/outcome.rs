@@ -75,7 +75,8 @@ impl Outcome {
     /// Formats the result for a person.
     pub fn summary(&self) -> String {
         format!(
-            "trained to {:.1} % in {} units ({} by browsers, {} checked, {} rejected); model {} is final at height {}",
+            "trained to {:.1} % in {} units ({} by browsers, {} checked, {} rejected); model {} is \
+             final at height {}",
             self.accuracy * 100.0,
             self.units,
             self.units_browser,
@@ -108,8 +109,10 @@ mod tests {
 
     fn record() -> Value {
         json!({
-            "event": "final", "accuracy": 0.9722, "units": 440, "checked": 440, "rejected": 0, "height": 31,
-            "model_cid": "bafy", "contributors": [{"id": "a", "units": 300}, {"id": "b", "units": 140}],
+            "event": "final", "accuracy": 0.9722, "units": 440, "checked": 440, "rejected": 0,
+            "height": 31,
+            "model_cid": "bafy",
+            "contributors": [{"id": "a", "units": 300}, {"id": "b", "units": 140}],
         })
     }
 

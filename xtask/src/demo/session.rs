@@ -149,7 +149,8 @@ impl Session {
             Duration::ZERO => {
                 if !has_tab {
                     self.print(
-                        "  no tab has opened the page; the four validators begin, and a tab that joins takes part",
+                        "  no tab has opened the page; the four validators begin, and a tab that \
+                         joins takes part",
                     );
                 }
                 self.train(now);
@@ -194,7 +195,8 @@ impl Session {
                 let accuracy = line["accuracy"].as_f64().unwrap_or_default() * 100.0;
                 let browsers = self.browsers;
                 self.print(&format!(
-                    "  {elapsed:>6}  round {} of {}: {accuracy:.1} % of unseen digits right; browser tabs connected: {browsers}",
+                    "  {elapsed:>6}  round {} of {}: {accuracy:.1} % of unseen digits right; \
+                     browser tabs connected: {browsers}",
                     line["round"], line["rounds"],
                 ));
             }
@@ -276,8 +278,10 @@ mod tests {
         /// Runs a training from start to end, with a browser's units or without.
         fn finish(&mut self, second: u64, browser_units: u64) -> (Vec<u32>, usize) {
             let record = json!({
-                "event": "final", "accuracy": 0.97, "units": 8, "checked": 8, "rejected": 0, "height": 9,
-                "model_cid": "bafy", "contributors": [{"id": "v", "units": 8}, {"id": "tab", "units": browser_units}],
+                "event": "final", "accuracy": 0.97, "units": 8, "checked": 8, "rejected": 0,
+                "height": 9,
+                "model_cid": "bafy",
+                "contributors": [{"id": "v", "units": 8}, {"id": "tab", "units": browser_units}],
             });
             self.at(second, Input::Job(record));
             self.at(second, Input::JobEnded(Ok(())))

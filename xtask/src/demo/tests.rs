@@ -8,16 +8,21 @@ use crate::cli::DemoOptions;
 
 const NODE: &str = r#"
 case "$1" in
-init) echo '{"event":"initialised","checkpoint_hash":"abcd","nodes":[{"node":"x","peer_id":"X"},{"node":"y","peer_id":"Y"}]}' ;;
-run) echo '{"event":"ready","listen":["/ip4/127.0.0.1/tcp/1/p2p/X"],"http":"http://127.0.0.1:2"}'; exec sleep 600 ;;
+init) echo '{"event":"initialised","checkpoint_hash":"abcd",'\
+           '"nodes":[{"node":"x","peer_id":"X"},{"node":"y","peer_id":"Y"}]}' ;;
+run) echo '{"event":"ready","listen":["/ip4/127.0.0.1/tcp/1/p2p/X"],"http":"http://127.0.0.1:2"}'
+     exec sleep 600 ;;
 job) echo '{"event":"round","round":1,"rounds":2,"accuracy":0.5}'
-     echo '{"event":"final","accuracy":0.97,"units":8,"checked":8,"rejected":0,"height":9,"model_cid":"bafy",
-            "contributors":[{"id":"tab","units":3}]}' | tr -d '\n'; echo ;;
+     echo '{"event":"final","accuracy":0.97,"units":8,"checked":8,"rejected":0,"height":9,
+            "model_cid":"bafy","contributors":[{"id":"tab","units":3}]}' | tr -d '\n'; echo ;;
 esac"#;
-const RELAY: &str = r#"echo '{"event":"ready","http":"http://127.0.0.1:3/","listen":["/ip4/127.0.0.1/tcp/4/p2p/R"]}'; exec sleep 600"#;
+const RELAY: &str = r#"
+echo '{"event":"ready","http":"http://127.0.0.1:3/","listen":["/ip4/127.0.0.1/tcp/4/p2p/R"]}'
+exec sleep 600"#;
 const TAB: &str = r#"
 console.log(JSON.stringify({ event: "joined", node: "tab", path: "webrtc" }));
-setTimeout(() => console.log(JSON.stringify({ event: "verified", model_cid: "bafy", path: "webrtc" })), 50);"#;
+const verified = { event: "verified", model_cid: "bafy", path: "webrtc" };
+setTimeout(() => console.log(JSON.stringify(verified)), 50);"#;
 
 /// A repository and target folder in which scripts replace the programs.
 struct Stage {
@@ -97,13 +102,19 @@ fn a_failed_job_and_a_dead_validator_do_not_end_the_demo() {
     // The first job fails, then the first validator dies, then a tab joins and starts the second
     // training.
     let node = NODE
-        .replace("job)", r#"job) cd "${0%/*}"; [ -e failed ] || { echo 'no such column' >&2; touch failed; exit 2; };"#)
+        .replace(
+            "job)",
+            r#"job) cd "${0%/*}"
+               [ -e failed ] || { echo 'no such column' >&2; touch failed; exit 2; };"#,
+        )
         .replace(
             "exec sleep 600",
-            r#"case "$*" in *node1*) cd "${0%/*}"; AWAIT failed; touch dead; exit 7; esac; exec sleep 600"#,
+            r#"case "$*" in *node1*) cd "${0%/*}"; AWAIT failed; touch dead; exit 7; esac
+               exec sleep 600"#,
         )
         .replace("AWAIT failed", "until [ -e failed ]; do sleep 0.02; done");
-    let joined = r#"cd "${0%/*}"; until [ -e dead ]; do sleep 0.02; done; echo '{"event":"browsers","browsers":1}'; "#;
+    let joined = r#"cd "${0%/*}"; until [ -e dead ]; do sleep 0.02; done
+        echo '{"event":"browsers","browsers":1}'; "#;
     let stage = Stage::set(
         "failures",
         &node,
@@ -131,7 +142,9 @@ fn the_page_carries_the_checkpoint() {
 
 #[test]
 fn a_validator_that_dies_is_named_with_its_last_output() {
-    let dying = r#"[ "$1" = init ] && echo '{"checkpoint_hash":"x","nodes":[{"node":"x","peer_id":"X"}]}' && exit; echo 'the disk is full' >&2; exit 7"#;
+    let dying = r#"
+[ "$1" = init ] && echo '{"checkpoint_hash":"x","nodes":[{"node":"x","peer_id":"X"}]}' && exit
+echo 'the disk is full' >&2; exit 7"#;
     let error = error_of(Stage::set("node", dying, RELAY, TAB).start());
     assert!(
         error.contains("node") && error.contains("code 7") && error.contains("the disk is full"),
@@ -142,14 +155,16 @@ fn a_validator_that_dies_is_named_with_its_last_output() {
 #[test]
 fn a_relay_that_dies_later_ends_the_demo() {
     let dying = RELAY.replace("exec sleep 600", "sleep 0.5; kill -9 $$");
-    let endless = r#"console.log(JSON.stringify({ event: "joined", node: "tab" })); setTimeout(() => {}, 600000);"#;
+    let endless = r#"console.log(JSON.stringify({ event: "joined", node: "tab" }));
+        setTimeout(() => {}, 600000);"#;
     let error = error_of(Stage::set("relay", NODE, &dying, endless).train_with_tab());
     assert!(error.contains("relay was ended by signal 9"), "{error}");
 }
 
 #[test]
 fn a_tab_that_dies_before_it_has_verified_is_a_failure() {
-    let dying = r#"console.log(JSON.stringify({ event: "joined", node: "tab" })); setTimeout(() => process.exit(3), 50);"#;
+    let dying = r#"console.log(JSON.stringify({ event: "joined", node: "tab" }));
+        setTimeout(() => process.exit(3), 50);"#;
     let error = error_of(Stage::set("tab", NODE, RELAY, dying).train_with_tab());
     assert!(error.contains("tab ended with code 3"), "{error}");
     let early =

@@ -141,14 +141,19 @@ fn check(environment: &Environment, need: Need) -> Option<Missing> {
         Need::Node => node(environment),
         Need::Npm => (!environment.npm).then(|| Missing {
             what: "npm".into(),
-            remedy: Remedy::Manual("it comes with Node.js from https://nodejs.org/en/download".into()),
+            remedy: Remedy::Manual(
+                "it comes with Node.js from \
+                                    https://nodejs.org/en/download"
+                    .into(),
+            ),
         }),
         Need::CCompiler => (!environment.c_compiler).then(|| Missing {
             what: "a C compiler (some cryptographic crates build C)".into(),
             remedy: package(environment, &["gcc", "libc6-dev"]),
         }),
         Need::Chromium => environment.chromium.is_none().then(|| Missing {
-            what: "Chromium (the browser tests and `demo --headless` drive a real one; TEQUIO_CHROMIUM may name it)"
+            what: "Chromium (the browser tests and `demo --headless` drive a real one; \
+                   TEQUIO_CHROMIUM may name it)"
                 .into(),
             remedy: package(environment, &["chromium"]),
         }),

@@ -1,7 +1,6 @@
 //! Errors in a CSV, with the position that its owner must correct: lines and columns count from 1.
 
-use super::{CSV_BYTES_MAX, DATASET_BYTES_MAX, NAME_BYTES_MAX};
-use crate::compute::params::CLASSES_MAX;
+use crate::compute::limits::{CLASSES_MAX, CSV_BYTES_MAX, DATASET_BYTES_MAX, NAME_BYTES_MAX};
 use alloc::string::String;
 
 /// Why a CSV is refused.
@@ -36,14 +35,18 @@ pub enum DatasetError {
     NoFeatures,
     #[error("line {line} has {found} fields, but the first line has {expected}")]
     UnequalRow { line: u32, found: usize, expected: usize },
-    #[error("line {line}, column {column} ({name}): {text:?} is not a number{}", header_hint(.line))]
+    #[error(
+        "line {line}, column {column} ({name}): {text:?} is not a number{}",
+        header_hint(.line)
+    )]
     NotANumber { line: u32, column: u32, name: String, text: String },
     #[error("line {line}, column {column} ({name}): {text:?} is not a finite number")]
     NotFinite { line: u32, column: u32, name: String, text: String },
     #[error("line {line} has no class in column {column} ({name})")]
     NoClass { line: u32, column: u32, name: String },
     #[error(
-        "line {line}, column {column}: a name of {found} bytes, but at most {NAME_BYTES_MAX} are allowed"
+        "line {line}, column {column}: a name of {found} bytes, but at most {NAME_BYTES_MAX} are \
+         allowed"
     )]
     NameTooLong { line: u32, column: u32, found: usize },
     #[error("every row has the class {class:?}; at least two classes are needed")]

@@ -3,8 +3,7 @@
 //! Additions, divisions and the square root are single IEEE 754 operations in a fixed order, so
 //! native code and wasm round alike. Inference applies the same [`Normalizer`] to a new row.
 
-use super::samples::FEATURES_MAX;
-use crate::codec::BoundedVec;
+use crate::{codec::BoundedVec, compute::limits::FEATURES_MAX};
 use alloc::vec::Vec;
 use borsh::{
     BorshDeserialize, BorshSerialize,

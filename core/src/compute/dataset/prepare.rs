@@ -2,15 +2,18 @@
 //! the test rows, and scales numbers to int8.
 
 use super::{
-    CSV_BYTES_MAX, DATASET_BYTES_MAX, Dataset, FEATURES_MAX, Name, ROWS_MAX, Samples, VALUES_MAX,
     csv::{Reader, Record},
     error::DatasetError,
     normalizer::{Moments, Normalizer, Scaling},
+    samples::Samples,
+    table::{Dataset, Name},
 };
 use crate::{
     codec::BoundedVec,
     compute::{
-        params::CLASSES_MAX,
+        limits::{
+            CLASSES_MAX, CSV_BYTES_MAX, DATASET_BYTES_MAX, FEATURES_MAX, ROWS_MAX, VALUES_MAX,
+        },
         prng::{self, Purpose},
     },
 };

@@ -3,19 +3,15 @@
 //! Refused on decoding: more than the caps, a number of features that does not match, and -128,
 //! which the arithmetic excludes.
 
-use crate::compute::array::Array;
+use crate::compute::{
+    array::Array,
+    limits::{FEATURES_MAX, ROWS_MAX, VALUES_MAX},
+};
 use alloc::vec::Vec;
 use borsh::{
     BorshDeserialize, BorshSerialize,
     io::{Error, ErrorKind, Read, Result},
 };
-
-/// Most features of a row.
-pub const FEATURES_MAX: u32 = 4096;
-/// Most rows.
-pub const ROWS_MAX: usize = 1_000_000;
-/// Most feature values, rows times features.
-pub const VALUES_MAX: usize = 16 << 20;
 
 /// Rows of features, row-major, and one class number each.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize)]

@@ -1,5 +1,8 @@
 use super::*;
-use crate::codec::{decode, encode};
+use crate::{
+    codec::{BoundedVec, decode, encode},
+    compute::limits::{DATASET_BYTES_MAX, FEATURES_MAX},
+};
 use alloc::{format, string::String, vec::Vec};
 use proptest::prelude::*;
 
@@ -140,7 +143,10 @@ fn decoding_refuses_contradictions() {
 
 proptest! {
     #[test]
-    fn any_text_prepares_or_fails(text in "(x,kind\n)?([0-9ab,.\"e\n-]{0,80})", header in any::<bool>()) {
+    fn any_text_prepares_or_fails(
+        text in "(x,kind\n)?([0-9ab,.\"e\n-]{0,80})",
+        header in any::<bool>(),
+    ) {
         if let Ok(data) = with(&text, |o| (o.header, o.label) = (header, Label::Last)) {
             prop_assert_eq!(decode::<Dataset>(&encode(&data), DATASET_BYTES_MAX).unwrap(), data);
         }

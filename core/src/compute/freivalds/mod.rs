@@ -20,13 +20,13 @@ use super::{
     exact::{ExactStepTrace, check_products},
     fixed::GRADIENT_FRACTION,
     infer::Inference,
-    local_steps::check_rows,
     params::{Layer, Plan, Topology},
     predict::{Classifier, argmax},
     state::QuantisedWeights,
     step::{
         ERROR_EXPONENT, Position, activate, mask, output_error, quantise, with_bias, without_bias,
     },
+    work_unit::check_rows,
 };
 use crate::crypto::hash::HashContext;
 use alloc::{vec, vec::Vec};

@@ -4,8 +4,10 @@
 //! time, and to load and store vectors. [`Avx2`] exists only where AVX2 does.
 
 use super::{
-    Kernel, Scratch, ShapeError, View,
     blocked::{self, Tile},
+    pack::{Scratch, View},
+    product::Kernel,
+    shape::ShapeError,
 };
 use core::arch::x86_64::{
     __m256i, _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_set1_epi32,

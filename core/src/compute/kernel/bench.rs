@@ -1,6 +1,10 @@
 //! Square products of a given size for hosts to time; core has no clock.
 
-use super::{Kernel, Scratch, a_b, best};
+use super::{
+    pack::{Scratch, a_b},
+    product::Kernel,
+    select::best,
+};
 use crate::compute::prng;
 use alloc::{vec, vec::Vec};
 

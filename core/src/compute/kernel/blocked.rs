@@ -3,7 +3,11 @@
 //! second-level cache, one of its panels in the first, and a small tile of sums in registers. Only
 //! the tile differs between machines.
 
-use super::{Kernel, Scratch, ShapeError, View, fits};
+use super::{
+    pack::{Scratch, View},
+    product::Kernel,
+    shape::{ShapeError, fits},
+};
 
 /// Depth of a block: a right panel of 16 lanes then takes 16 KiB.
 const DEPTH_BLOCK: usize = 512;

@@ -5,7 +5,7 @@
 //! low half: the input of one lane of a pair multiply-add. Lanes and depths beyond the operand's
 //! edge are zero.
 
-use super::{ShapeError, fits};
+use super::shape::{ShapeError, fits};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -154,4 +154,37 @@ const fn pair(low: i8, high: i8) -> i32 {
 pub struct Scratch {
     pub(super) left: Vec<i32>,
     pub(super) right: Vec<i32>,
+}
+
+/// `A B` for row-major `A` (m x k) and `B` (k x n).
+pub fn a_b<'a>(
+    a: &'a [i8],
+    b: &'a [i8],
+    m: usize,
+    k: usize,
+    n: usize,
+) -> Result<(View<'a>, View<'a>), ShapeError> {
+    Ok((View::depth_inner(a, m, k)?, View::lane_inner(b, n, k)?))
+}
+
+/// `A^T B` for row-major `A` (k x m) and `B` (k x n).
+pub fn at_b<'a>(
+    a: &'a [i8],
+    b: &'a [i8],
+    m: usize,
+    k: usize,
+    n: usize,
+) -> Result<(View<'a>, View<'a>), ShapeError> {
+    Ok((View::lane_inner(a, m, k)?, View::lane_inner(b, n, k)?))
+}
+
+/// `A B^T` for row-major `A` (m x k) and `B` (n x k).
+pub fn a_bt<'a>(
+    a: &'a [i8],
+    b: &'a [i8],
+    m: usize,
+    k: usize,
+    n: usize,
+) -> Result<(View<'a>, View<'a>), ShapeError> {
+    Ok((View::depth_inner(a, m, k)?, View::depth_inner(b, n, k)?))
 }

@@ -1,6 +1,10 @@
 //! The reference kernel, which defines a product: one multiply-add at a time.
 
-use super::{Kernel, Scratch, ShapeError, View, fits};
+use super::{
+    pack::{Scratch, View},
+    product::Kernel,
+    shape::{ShapeError, fits},
+};
 
 pub(super) static REFERENCE: Scalar = Scalar;
 

@@ -5,8 +5,10 @@
 //! x 12, 5 x 8 and 2 x 20, and this one with its loop unrolled, are all slower, most by a third.
 
 use super::{
-    Kernel, Scratch, ShapeError, View,
     blocked::{self, Tile},
+    pack::{Scratch, View},
+    product::Kernel,
+    shape::ShapeError,
 };
 use core::arch::wasm32::{i32x4_add, i32x4_dot_i16x8, i32x4_splat, v128, v128_load, v128_store};
 

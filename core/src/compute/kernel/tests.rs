@@ -98,7 +98,13 @@ fn empty_and_misfit_operands() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
-    fn kernels_agree_bit_for_bit(m in 1usize..40, k in 1usize..600, n in 1usize..40, seed in any::<u32>(), extreme in any::<bool>()) {
+    fn kernels_agree_bit_for_bit(
+        m in 1usize..40,
+        k in 1usize..600,
+        n in 1usize..40,
+        seed in any::<u32>(),
+        extreme in any::<bool>(),
+    ) {
         let (mut a, mut b) = (random(seed, m * k), random(!seed, k * n));
         if extreme {
             for v in a.iter_mut().chain(&mut b) {
@@ -109,7 +115,12 @@ proptest! {
     }
 
     #[test]
-    fn scratch_does_not_leak_from_one_product_to_the_next(m in 1usize..20, k in 1usize..50, n in 1usize..20, seed in any::<u32>()) {
+    fn scratch_does_not_leak_from_one_product_to_the_next(
+        m in 1usize..20,
+        k in 1usize..50,
+        n in 1usize..20,
+        seed in any::<u32>(),
+    ) {
         let kernel = best();
         let mut scratch = Scratch::default();
         let dirty = vec![-1i8; 64 * 64];

@@ -3,11 +3,12 @@
 use crate::{
     codec::BoundedVec,
     consensus::{
+        config::Pipeline,
         error::Error,
-        height_state::newest_prepared,
+        head::Head,
         output::{BuildBlock, Output},
-        pacing::Pipeline,
-        replica::{Head, Replica},
+        replica::Replica,
+        state::height_state::newest_prepared,
         validate,
     },
     ledger::{

@@ -2,10 +2,12 @@
 
 use crate::{
     consensus::{
+        config::{SEAT_KEYS_MAX, SeatKeys, seat_with_keys},
         error::Error,
-        height_state::{CandidateBlock, HeightState},
+        head::Head,
         output::{Event, Finalised, Output},
-        replica::{Head, Replica, SEAT_KEYS_MAX, SeatKeys, seat_with_keys},
+        replica::Replica,
+        state::height_state::{CandidateBlock, HeightState},
         validate,
     },
     ledger::{Block, Certificate, Outcome},

@@ -1,15 +1,20 @@
-//! Handlers, one file per input. Shared code is in `vote` and `decide`.
+//! Handlers, one file per input, called by `machine`. `vote`, `decide`, `timers`, `pipelining` and
+//! `vote_aggregation` hold the steps that several inputs lead to. `restore` replays the log.
 
 mod built;
 mod commit_certificate;
 mod decide;
+mod machine;
+mod pipelining;
 mod prepare_certificate;
 mod proposal;
 mod received;
+mod restore;
 mod signatures_verified;
 mod snapshot;
 mod synced;
 mod timers;
 mod view_change;
 mod vote;
+mod vote_aggregation;
 mod want_block;

@@ -3,7 +3,9 @@
 
 use crate::{
     consensus::{
-        error::HandlerError, output::Offence, replica::Replica, vote_aggregation::COLLECTED_VIEW,
+        error::{HandlerError, Offence},
+        handle::vote_aggregation::COLLECTED_VIEW,
+        replica::Replica,
     },
     ledger::{Certificate, Phase},
     types::Unverified,

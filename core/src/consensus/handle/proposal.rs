@@ -3,11 +3,11 @@
 
 use crate::{
     consensus::{
-        error::{Error, HandlerError},
-        height_state::{newest_prepared, weight_of},
-        output::{Event, Offence, Recipient},
+        error::{BlockError, Error, HandlerError, Offence},
+        output::{Event, Recipient},
         replica::Replica,
-        validate::{self, BlockError},
+        state::height_state::{newest_prepared, weight_of},
+        validate,
         wal::WalRecord,
     },
     ledger::{Outcome, Phase},

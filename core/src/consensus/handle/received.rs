@@ -6,8 +6,8 @@
 
 use crate::{
     consensus::{
-        error::{Error, HandlerError},
-        output::{Offence, Recipient},
+        error::{Error, HandlerError, Offence},
+        output::Recipient,
         replica::Replica,
     },
     ledger::{Phase, Seat, Vote, epoch, leader_among, leader_seed},

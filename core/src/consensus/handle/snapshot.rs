@@ -5,10 +5,7 @@
 
 use crate::{
     consensus::{
-        error::Error,
-        output::Output,
-        replica::{Head, Replica},
-        timing::Timing,
+        error::Error, head::Head, output::Output, replica::Replica, state::timing::Timing,
     },
     types::Verified,
 };

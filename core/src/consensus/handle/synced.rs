@@ -2,10 +2,9 @@
 
 use crate::{
     consensus::{
-        error::Error,
-        output::Offence,
+        error::{CertifiedError, Error, Offence},
         replica::Replica,
-        validate::{self, CertifiedError},
+        validate,
     },
     ledger::{Block, Certificate},
     types::NodeId,

@@ -2,8 +2,8 @@
 
 use crate::{
     consensus::{
-        error::{Error, HandlerError},
-        output::{Event, Offence, Recipient},
+        error::{Error, HandlerError, Offence},
+        output::{Event, Recipient},
         replica::Replica,
         wal::WalRecord,
     },

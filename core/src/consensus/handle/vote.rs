@@ -2,10 +2,10 @@
 
 use crate::{
     consensus::{
-        error::{Error, HandlerError},
-        output::{Event, Offence},
+        error::{Error, HandlerError, Offence},
+        output::Event,
         replica::Replica,
-        vote_set::InsertResult,
+        state::vote_set::InsertResult,
         wal::WalRecord,
     },
     ledger::{Certificate, Phase},

@@ -1,6 +1,6 @@
 //! The interface of [`super`], implemented with the crate blst.
 
-use super::Signature;
+use super::encoded::Signature;
 use alloc::vec::Vec;
 use blst::{
     BLST_ERROR,

@@ -8,7 +8,11 @@
 //! (key, message) of a run instead of one pairing for each receiver. Keys that were not announced
 //! by [`register`] are verified in the ordinary way.
 
-use super::{SecretKey, Signature, VOTE_TAG, fast};
+use super::{
+    encoded::{Signature, VOTE_TAG},
+    fast,
+    keys::SecretKey,
+};
 use crate::crypto::{
     hash::{HashContext, hash},
     verdict_cache::{self, GenerationalCache},

@@ -1,6 +1,6 @@
 //! The interface of [`super`], implemented with the crate bls12_381.
 
-use super::Signature;
+use super::encoded::Signature;
 use bls12_381::{
     G1Affine, G1Projective, G2Affine, G2Prepared, G2Projective, MillerLoopResult, Scalar,
     hash_to_curve::{ExpandMsgXmd, HashToCurve},

@@ -1,7 +1,10 @@
 //! The whole state in chunks, for a node that joins or was offline for long. Each chunk is proved
 //! against the state root of a final header before any of it is stored.
 
-use super::{ENTRY_LEN_MAX, Entry, State, value_digest};
+use super::{
+    entry::{ENTRY_LEN_MAX, Entry, value_digest},
+    tree::State,
+};
 use crate::{
     codec::{self, BoundedBytes, BoundedVec, DecodeError},
     merkle::map::{BadProof, ChunkLimits, ChunkProof},

@@ -9,15 +9,18 @@
 //! its seat is gone, which is longer than any light node trusts the committee. Until then evidence
 //! can forfeit it.
 
-use super::{Account, BlockExecutor, Entry, TransactionError, TransactionResult};
+use super::{
+    error::{TransactionError, TransactionResult},
+    executor::BlockExecutor,
+};
 use crate::{
     codec::BoundedVec,
     ledger::{
         committee::SEATS_MIN,
         epoch::{self, Candidate},
         membership::{KeyRegistration, MEMBERS_MAX, Member, MemberKeys, MemberStatus},
-        mutation,
-        state::Key,
+        mutation::rule,
+        state::{Account, Entry, Key},
     },
     types::{Height, NodeId},
 };
@@ -27,32 +30,6 @@ use alloc::vec::Vec;
 pub const KEYS_PER_BLOCK_MAX: usize = 8;
 
 impl BlockExecutor<'_> {
-    pub(super) fn transfer(
-        &mut self,
-        account: Account,
-        to: NodeId,
-        amount: u64,
-    ) -> TransactionResult {
-        let balance = account
-            .balance
-            .checked_sub(amount)
-            .ok_or(TransactionError::InsufficientBalance(account.balance))?;
-        // A new member can receive the bond of a seat before it opens its account.
-        let opens = amount >= self.params.bond_min;
-        let new = opens.then(|| Account { registered: false, ..Account::new(to, 0) });
-        let receiver =
-            self.state.account(&to).cloned().or(new).ok_or(TransactionError::UnknownReceiver)?;
-        if to == account.node {
-            return Ok(());
-        }
-        self.put(Entry::Account(Account { balance, ..account }));
-        self.put(Entry::Account(Account {
-            balance: receiver.balance.saturating_add(amount),
-            ..receiver
-        }));
-        Ok(())
-    }
-
     pub(super) fn join(
         &mut self,
         account: Account,
@@ -153,9 +130,11 @@ impl BlockExecutor<'_> {
             return Err(TransactionError::TooManyKeys);
         }
         self.keys_checked += 1;
-        if !mutation::is_active(mutation::Mutation::SkipPossessionCheck)
-            && !registration.proves_possession(&self.chain, node)
-        {
+        let is_proved = rule!(
+            registration.proves_possession(&self.chain, node),
+            SkipPossessionCheck => true
+        );
+        if !is_proved {
             return Err(TransactionError::InvalidPossession);
         }
         self.put(Entry::VotingKey(key));
@@ -225,9 +204,14 @@ impl BlockExecutor<'_> {
             members.iter().partition(is_convicted);
         convicted.retain(seated);
         let (seats, newcomers): (Vec<&Member>, Vec<&Member>) = others.into_iter().partition(seated);
-        let (mut leave, mut stay): (Vec<&Member>, Vec<&Member>) = seats.into_iter().partition(|member| {
-            matches!(member.status, MemberStatus::Leaving { since } if epoch::is_effective(&self.params, since, self.height))
-        });
+        let leaves = |member: &&Member| match member.status {
+            MemberStatus::Leaving { since } => {
+                epoch::is_effective(&self.params, since, self.height)
+            }
+            _ => false,
+        };
+        let (mut leave, mut stay): (Vec<&Member>, Vec<&Member>) =
+            seats.into_iter().partition(leaves);
         leave.sort_by_key(|member| match member.status {
             MemberStatus::Leaving { since } => (since, member.node),
             _ => (0, member.node),
@@ -264,15 +248,12 @@ impl BlockExecutor<'_> {
             member.status = MemberStatus::Left;
         }
         if matches!(member.status, MemberStatus::Leaving { .. }) {
-            let unbonding_ms = if mutation::is_active(mutation::Mutation::SkipUnbonding) {
-                0
-            } else {
-                self.params.unbonding_ms
-            };
+            let unbonding_ms = rule!(self.params.unbonding_ms, SkipUnbonding => 0);
             member.status =
                 MemberStatus::Unbonding { until_ms: self.parent_ms.saturating_add(unbonding_ms) };
         }
-        if matches!(member.status, MemberStatus::Unbonding { until_ms } if until_ms <= self.parent_ms)
+        if let MemberStatus::Unbonding { until_ms } = member.status
+            && until_ms <= self.parent_ms
         {
             member.status = MemberStatus::Left;
             if let Some(account) = self.state.account(&member.node).cloned() {

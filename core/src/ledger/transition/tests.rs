@@ -1,25 +1,34 @@
 //! The ledger's rules, each shown from both sides.
 
-use super::*;
+use super::error::TransactionResult;
 use crate::{
-    codec,
+    codec::{self, BoundedVec},
     compute::params::{Architecture, JobParams, Mode, Rounding},
-    crypto::{NodeKey, bls},
-    knowledge::CidCodec,
+    content::{Cid, CidCodec},
+    crypto::{NodeKey, bls, hash::HashContext},
     ledger::{
-        Genesis,
+        Action, BlockContext, Committee, Entry, Genesis, Header, Params, SignedTransaction, State,
+        Transaction, TransactionError,
         block::transactions_root,
         committee::tests::vrf_of,
         genesis::{GenesisFile, GenesisSeat, GenesisState},
-        job::{ANSWERS, JobOutput, MODELS, TrainedModel, TrainingTask},
-        state::solve_admission,
+        ids::{JobId, RefName},
+        job::{
+            ANSWERS, Contributor, FailReason, InferenceTask, JobOutput, JobResult, JobSpec,
+            JobStatus, JobTask, MODELS, TrainedModel, TrainingTask, Verdict,
+        },
+        state::{Account, Ref},
+        transaction::VALIDITY_BLOCKS_MAX,
     },
-    types::Unverified,
+    types::{ChainId, Digest, NodeId, Unverified, Verified},
 };
-use alloc::{string::ToString, vec};
+use alloc::{string::ToString, vec, vec::Vec};
 
+mod admission;
+mod jobs;
 mod membership;
-mod penalty;
+mod penalties;
+mod refs;
 
 const EPOCH: u64 = 8;
 const TRUST_MS: u64 = 40;
@@ -233,264 +242,6 @@ fn nonces_and_expiry_stop_replays() {
 }
 
 #[test]
-fn only_a_solved_recent_puzzle_admits_and_only_eight_in_a_block() {
-    let mut ledger = Ledger::new();
-    assert_eq!(
-        ledger.apply_action(5, Action::SubmitJob(spec())),
-        Err(TransactionError::UnknownSender)
-    );
-    let (anchor, bits) = (ledger.head.height - 1, ledger.start.params.admission_bits);
-    let digest = ledger.state.recent(anchor).unwrap();
-    let chain = ledger.start.chain;
-    let solve = |node: &NodeId| solve_admission(&chain, node, &digest, bits, 0, 1 << 20).unwrap();
-    let solution = solve(&ledger.keys[5].id());
-    // Another identity's solution, and an anchor outside the recent blocks, are refused.
-    let other = (0..).find(|s| {
-        leading_zeros(&admission_digest(&chain, &ledger.keys[5].id(), &digest, *s)) < bits.into()
-    });
-    let refused = Err(TransactionError::InvalidAdmission);
-    assert_eq!(
-        ledger.apply_action(5, Action::Register { anchor, solution: other.unwrap() }),
-        refused
-    );
-    assert_eq!(ledger.apply_action(5, Action::Register { anchor: 1000, solution }), refused);
-    assert_eq!(ledger.apply_action(5, Action::Register { anchor, solution }), Ok(()));
-    assert_eq!(
-        ledger.apply_action(5, Action::Register { anchor, solution }),
-        Err(TransactionError::AlreadyRegistered)
-    );
-    // The nonce starts at the height of the registration.
-    assert!(ledger.state.account(&ledger.keys[5].id()).unwrap().nonce > 0);
-
-    let crowd: Vec<NodeKey> = (100..109).map(|n| NodeKey::from_bytes(&[n; 32])).collect();
-    let transactions: Vec<_> = crowd
-        .iter()
-        .map(|key| {
-            let action = Action::Register { anchor, solution: solve(&key.id()) };
-            let t =
-                Transaction { chain, sender: key.id(), nonce: 0, expires: 50, action }.sign(key);
-            Unverified::new(t).verify(&chain).unwrap()
-        })
-        .collect();
-    let results = ledger.block(&transactions);
-    assert!(results[..REGISTRATIONS_PER_BLOCK_MAX].iter().all(Result::is_ok));
-    assert_eq!(results[REGISTRATIONS_PER_BLOCK_MAX], Err(TransactionError::TooManyRegistrations));
-}
-
-#[test]
-fn a_result_becomes_final_only_by_auditors_drawn_later() {
-    let mut ledger = Ledger::new();
-    let job = ledger.submit();
-    let found =
-        result(vec![ledger.contributor(4, 300_000_000), ledger.contributor(0, 500_000_000)]);
-    assert_eq!(
-        ledger.apply_action(1, Action::JobResult { job, result: found.clone() }),
-        Err(TransactionError::NotCoordinator)
-    );
-    assert_eq!(ledger.apply_action(0, Action::JobResult { job, result: found }), Ok(()));
-    // Auditors are not drawn yet: nobody can audit.
-    assert_eq!(
-        ledger.apply_action(1, Action::Audit { job, verdict: Verdict::Agree }),
-        Err(TransactionError::NotAuditor)
-    );
-    ledger.block(&[]);
-    let auditors = ledger.auditors(&job);
-    assert_eq!(auditors.len(), 3, "a quorum of the four, without the coordinator");
-    assert!(!auditors.contains(&0));
-    let agree = Action::Audit { job, verdict: Verdict::Agree };
-    assert_eq!(ledger.apply_action(0, agree.clone()), Err(TransactionError::NotAuditor));
-    assert_eq!(ledger.apply_action(auditors[0], agree.clone()), Ok(()));
-    assert_eq!(
-        ledger.apply_action(auditors[0], agree.clone()),
-        Err(TransactionError::AlreadyAudited)
-    );
-    ledger.block(&[]);
-    assert!(matches!(ledger.status(&job), JobStatus::Pending { .. }), "one audit is not enough");
-    assert_eq!(ledger.apply_action(auditors[1], agree), Ok(()));
-    let JobStatus::Final { minted, .. } = ledger.status(&job) else { panic!("not final") };
-    assert_eq!(*minted, 300, "the coordinator's own work mints nothing");
-    let worker = ledger.state.account(&ledger.keys[4].id()).unwrap();
-    assert_eq!((worker.reputation, worker.units, worker.registered), (300, 1, false));
-    let own = ledger.state.account(&ledger.keys[0].id()).unwrap();
-    assert_eq!((own.reputation, own.units, own.jobs), (0, 1, 0));
-    let name = RefName::try_from(alloc::format!("{MODELS}{job}")).unwrap();
-    assert_eq!(ledger.state.reference(&name).unwrap().cid, Cid::of(CidCodec::DagCbor, b"model"));
-    assert!(ledger.state.pending_jobs().is_empty());
-}
-
-#[test]
-fn a_batch_is_answered_only_by_a_final_model() {
-    let mut ledger = Ledger::new();
-    let job = ledger.submit();
-    let task = InferenceTask {
-        training_job: job,
-        model: trained().model,
-        architecture: training().params.architecture,
-        rows: 1000,
-    };
-    let submit = |ledger: &mut Ledger, task: InferenceTask| {
-        let nonce = ledger.state.account(&ledger.keys[1].id()).unwrap().nonce;
-        let spec = JobSpec { task: JobTask::Infer(task), ..spec() };
-        let transaction = ledger.sign(1, nonce, Action::SubmitJob(spec));
-        let id = transaction.id();
-        ledger.block(&[transaction]).remove(0).map(|()| id)
-    };
-    assert_eq!(
-        submit(&mut ledger, task.clone()),
-        Err(TransactionError::WrongModel),
-        "not final yet"
-    );
-    ledger.audit_to_final(0, job, result(vec![]));
-    let other_model = InferenceTask { model: trained().record, ..task.clone() };
-    assert_eq!(submit(&mut ledger, other_model), Err(TransactionError::WrongModel));
-    let mut other_shape = task.clone();
-    other_shape.architecture.dims = vec![64, 128, 10].try_into().unwrap();
-    assert_eq!(submit(&mut ledger, other_shape), Err(TransactionError::WrongModel));
-    let no_rows = InferenceTask { rows: 0, ..task.clone() };
-    assert_eq!(submit(&mut ledger, no_rows), Err(TransactionError::InvalidJobParams));
-    let batch = submit(&mut ledger, task.clone()).unwrap();
-    // A model is no valid result of an inference, and answers are no model to infer with.
-    let wrong = Action::JobResult { job: batch, result: result(vec![]) };
-    assert_eq!(ledger.apply_action(1, wrong), Err(TransactionError::BadResult));
-    let answers = Cid::of(CidCodec::DagCbor, b"answers");
-    let found = JobResult {
-        output: JobOutput::Answers(answers),
-        ..result(vec![ledger.contributor(4, 1000)])
-    };
-    ledger.audit_to_final(1, batch, found);
-    let name = RefName::try_from(alloc::format!("{ANSWERS}{batch}")).unwrap();
-    assert_eq!(ledger.state.reference(&name).unwrap().cid, answers);
-    assert_eq!(
-        submit(&mut ledger, InferenceTask { training_job: batch, ..task }),
-        Err(TransactionError::WrongModel)
-    );
-}
-
-#[test]
-fn disagreement_and_silence_end_a_job_without_a_model() {
-    let mut ledger = Ledger::new();
-    let refuted = ledger.submit();
-    assert_eq!(
-        ledger.apply_action(0, Action::JobResult { job: refuted, result: result(vec![]) }),
-        Ok(())
-    );
-    let silent = ledger.submit();
-    assert_eq!(
-        ledger.apply_action(0, Action::JobResult { job: silent, result: result(vec![]) }),
-        Ok(())
-    );
-    ledger.block(&[]);
-    ledger.block(&[]);
-    for auditor in ledger.auditors(&refuted).into_iter().take(2) {
-        assert_eq!(
-            ledger
-                .apply_action(auditor, Action::Audit { job: refuted, verdict: Verdict::Disagree }),
-            Ok(())
-        );
-    }
-    assert!(matches!(
-        ledger.status(&refuted),
-        JobStatus::Failed { reason: FailReason::Refuted, .. }
-    ));
-    for _ in 0..AUDIT_BLOCKS_MAX {
-        ledger.block(&[]);
-    }
-    assert!(matches!(
-        ledger.status(&silent),
-        JobStatus::Failed { reason: FailReason::Unaudited, .. }
-    ));
-    let cancelled = ledger.submit();
-    assert_eq!(ledger.apply_action(0, Action::CancelJob { job: cancelled }), Ok(()));
-    assert_eq!(
-        ledger.apply_action(0, Action::CancelJob { job: cancelled }),
-        Err(TransactionError::WrongJobStatus)
-    );
-    for job in [refuted, silent, cancelled] {
-        let name = RefName::try_from(alloc::format!("{MODELS}{job}")).unwrap();
-        assert_eq!(ledger.state.reference(&name), None);
-    }
-}
-
-#[test]
-fn minting_is_capped_per_submitter_and_results_may_not_overclaim() {
-    let mut ledger = Ledger::new();
-    let job = ledger.submit();
-    let twice = vec![ledger.contributor(4, 1), ledger.contributor(4, 1)];
-    let greedy = vec![Contributor { units: 441, ..ledger.contributor(4, 1) }];
-    let endless = vec![ledger.contributor(4, u64::MAX)];
-    for contributors in [twice, greedy, endless] {
-        let result = result(contributors);
-        assert_eq!(
-            ledger.apply_action(0, Action::JobResult { job, result }),
-            Err(TransactionError::BadResult)
-        );
-    }
-    let contributors = vec![ledger.contributor(4, 900_000_000), ledger.contributor(5, 900_000_000)];
-    assert_eq!(
-        ledger.apply_action(0, Action::JobResult { job, result: result(contributors) }),
-        Ok(())
-    );
-    ledger.block(&[]);
-    ledger.block(&[]);
-    for auditor in ledger.auditors(&job).into_iter().take(2) {
-        ledger.apply_action(auditor, Action::Audit { job, verdict: Verdict::Agree }).unwrap();
-    }
-    let reputation =
-        |key: usize| ledger.state.account(&ledger.keys[key].id()).map(|a| a.reputation);
-    assert_eq!((reputation(4), reputation(5)), (Some(900), Some(MINT_MAX - 900)));
-}
-
-#[test]
-fn jobs_outside_the_limits_are_refused() {
-    let mut ledger = Ledger::new();
-    let mut submit = |change: &dyn Fn(&mut TrainingTask)| {
-        let mut task = training();
-        change(&mut task);
-        ledger.apply_action(0, Action::SubmitJob(JobSpec { task: JobTask::Train(task), ..spec() }))
-    };
-    assert_eq!(submit(&|task| task.params.rounds = 0), Err(TransactionError::InvalidJobParams));
-    assert_eq!(submit(&|task| task.training_rows = 63), Err(TransactionError::InvalidJobParams));
-    assert!(matches!(
-        submit(&|task| task.params.rounds = 1 << 20),
-        Err(TransactionError::JobTooLarge(_))
-    ));
-    for _ in 0..JOBS_PER_OWNER_MAX {
-        ledger.submit();
-    }
-    assert_eq!(
-        ledger.apply_action(0, Action::SubmitJob(spec())),
-        Err(TransactionError::QuotaExceeded(JOBS_PER_OWNER_MAX))
-    );
-}
-
-#[test]
-fn refs_move_by_their_owner_and_in_sequence() {
-    let mut ledger = Ledger::new();
-    let own = ledger.keys[0].id().to_string();
-    let update = |name: &str, expected| Action::UpdateRef {
-        name: name.try_into().unwrap(),
-        expected,
-        cid: Cid::of(CidCodec::Raw, name.as_bytes()),
-    };
-    let path = alloc::format!("{own}/notes");
-    assert_eq!(ledger.apply_action(0, update(&path, 0)), Ok(()));
-    assert_eq!(ledger.apply_action(0, update(&path, 1)), Ok(()));
-    assert_eq!(
-        ledger.apply_action(0, update(&path, 1)),
-        Err(TransactionError::WrongRefSequence { found: 2, expected: 1 })
-    );
-    let job = ledger.submit();
-    for foreign in [path.as_str(), &alloc::format!("{MODELS}{job}"), &alloc::format!("{own}/"), "x"]
-    {
-        assert_eq!(
-            ledger.apply_action(1, update(foreign, 0)),
-            Err(TransactionError::NotOwner),
-            "{foreign}"
-        );
-    }
-}
-
-#[test]
 fn entries_of_any_bytes_decode_or_are_refused() {
     let ledger = Ledger::new();
     for entry in ledger.state.entries() {
@@ -502,25 +253,6 @@ fn entries_of_any_bytes_decode_or_are_refused() {
                 assert_eq!(codec::encode(&decoded), changed, "two encodings of one entry");
             }
         }
-    }
-}
-
-#[test]
-fn a_name_is_its_owners_if_it_begins_with_all_of_its_digits_and_goes_on() {
-    let (owner, other) = (NodeId([0xab; 32]), NodeId([0xac; 32]));
-    let is_own = |name: &str| super::is_own(&RefName::try_from(name).unwrap(), &owner);
-    assert!(is_own(&alloc::format!("{owner}/a")) && is_own(&alloc::format!("{owner}//")));
-    let upper = owner.to_string().to_uppercase();
-    for name in [
-        "",
-        "/a",
-        &owner.to_string(),
-        &alloc::format!("{owner}/"),
-        &alloc::format!("{owner}a/b"),
-        &alloc::format!("{other}/a"),
-        &alloc::format!("{upper}/a"),
-    ] {
-        assert!(!is_own(name), "{name}");
     }
 }
 
@@ -542,12 +274,4 @@ fn an_id_is_the_digest_of_what_is_signed_also_after_the_wire() {
     assert_eq!(sent, [bytes, signed.signature.0.to_vec()].concat());
     let come: SignedTransaction = codec::decode(&sent, sent.len()).unwrap();
     assert_eq!((come.id(), &come), (signed.id(), &signed));
-}
-
-#[test]
-fn a_ref_has_the_state_key_of_its_key() {
-    let name = RefName::try_from("models/x").unwrap();
-    let cid = Cid::of(CidCodec::Raw, b"x");
-    let entry = Entry::Ref(Ref { name, owner: None, sequence: 1, cid, height: 1 });
-    assert_eq!(entry.state_key(), entry.key().digest());
 }

@@ -3,7 +3,7 @@
 use super::{handovers::Fixture, *};
 use crate::{
     compute::params::Architecture,
-    knowledge::{Cid, CidCodec},
+    content::{Cid, CidCodec},
     ledger::job::{
         Contributor, FailReason, InferenceTask, Job, JobOutput, JobResult, JobSpec, JobStatus,
         JobTask,

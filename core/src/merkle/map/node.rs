@@ -6,7 +6,7 @@
 //! cost. The tree itself is unchanged: [`NodeRef`] shows it as binary, and a leaf that is alone in
 //! a part of a fork is the root of that part.
 
-use super::{EMPTY, branch_digest, leaf_digest};
+use super::digest::{EMPTY, branch_digest, leaf_digest};
 use crate::types::Digest;
 use alloc::{sync::Arc, vec::Vec};
 

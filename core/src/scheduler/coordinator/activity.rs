@@ -4,7 +4,12 @@
 //! While a job does not wait, the coordinator computes both at most once a second. It emits
 //! [`Event::Activity`] when they change.
 
-use super::{Coordinator, Output, Status, output::Event, work_unit::Phase};
+use super::{
+    output::{Event, Output},
+    state::{Activity, Coordinator, Status},
+    work_unit::Phase,
+    worker_table::WorkerEntry,
+};
 use crate::{
     types::{NodeId, TimeMs},
     wire::progress::{ACTIVE_WORKER_MS, ActiveWorkers, WaitReason, WaitingFor},
@@ -16,15 +21,6 @@ const INTERVAL_MS: u64 = 1_000;
 /// A job without leases waits for workers once none has requested work for this long, milliseconds:
 /// longer than a request is held back, or than a worker pauses after a failure.
 const SILENT_MS: u64 = 10_000;
-
-/// The last computed activity.
-#[derive(Debug, Default)]
-pub(super) struct Activity {
-    pub(super) workers: ActiveWorkers,
-    pub(super) waiting: Option<WaitingFor>,
-    /// When to compute it again.
-    next: TimeMs,
-}
 
 impl Coordinator {
     /// Computes the activity, if it is due, and emits an event if it has changed.
@@ -91,9 +87,8 @@ impl Coordinator {
         if open.peek().is_some() && open.all(|unit| matches!(unit.phase, Phase::Checking { .. })) {
             return Some(WaitReason::Checker);
         }
-        let has_requested = |(_, m): (&NodeId, &super::worker_table::WorkerEntry)| {
-            !m.banned && m.requested_within(now, SILENT_MS)
-        };
+        let has_requested =
+            |(_, m): (&NodeId, &WorkerEntry)| !m.banned && m.requested_within(now, SILENT_MS);
         (!self.worker_table.iter().any(has_requested)).then_some(WaitReason::Workers)
     }
 }

@@ -4,7 +4,7 @@
 //! The secret vectors are drawn after the first commitment, never leave this machine, and are
 //! replaced after every rejection. Soundness: section 7 of the training specification.
 
-use super::StartError;
+use super::error::StartError;
 use crate::{
     compute::{
         ComputeError,
@@ -15,7 +15,7 @@ use crate::{
         predict::Classifier,
     },
     ledger::job::InferenceTask,
-    scheduler::seeded_rng::SeededRng,
+    scheduler::common::seeded_rng::SeededRng,
     wire::work::{InferencePartInput, Reason, Task},
 };
 use alloc::{vec, vec::Vec};

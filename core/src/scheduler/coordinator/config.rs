@@ -5,6 +5,28 @@ use crate::types::NodeId;
 /// The whole, for shares in 1/65536.
 pub const FULL_SHARE: u32 = 1 << 16;
 
+/// How long a lease request is held back while no work unit is free, milliseconds.
+pub(super) const LONG_POLL_MS: u64 = 4_000;
+/// Longest lease, milliseconds.
+pub(super) const LEASE_MS_MAX: u64 = 120_000;
+/// How long a worker has to reveal its committed result, in addition to the upload time,
+/// milliseconds.
+pub(super) const REVEAL_TIMEOUT_MS: u64 = 3_000;
+/// How long a worker has to send a disputed state, milliseconds.
+pub(super) const STATE_TIMEOUT_MS: u64 = 10_000;
+/// How long a result waits for a checker before this host recomputes it, milliseconds.
+pub(super) const CHECKER_TIMEOUT_MS: u64 = 3_000;
+/// Grace period for the leases of a worker whose connection is lost, milliseconds.
+pub(super) const DISCONNECT_GRACE_MS: u64 = 1_500;
+/// Age of a lease before its unit may get a backup, milliseconds. A committed unit gets none.
+pub(super) const BACKUP_MS_MIN: u64 = 1_000;
+/// A worker counts as active for this long after its last request, milliseconds.
+pub(super) const ACTIVE_MS: u64 = 3_000;
+/// Most work units leased to one worker at once.
+pub(super) const LEASES_PER_WORKER_MAX: u32 = 4;
+/// How long work units stay reserved for browsers at most, from the start of a round, milliseconds.
+pub(super) const BROWSER_WAIT_MS: u64 = 1_500;
+
 /// How a coordinator treats its workers.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -13,35 +35,14 @@ pub struct Config {
     /// Secret, and fresh from the operating system at every start, so that nobody can predict who
     /// checks whom.
     pub seed: [u8; 32],
-    /// How long a lease request is held back while no work unit is free, milliseconds.
-    pub long_poll_ms: u64,
     /// Shortest lease, milliseconds.
     pub lease_ms_min: u64,
-    /// Longest lease, milliseconds.
-    pub lease_ms_max: u64,
-    /// How long a worker has to reveal its committed result, milliseconds, in addition to the
-    /// upload time.
-    pub reveal_timeout_ms: u64,
-    /// How long a worker has to send a disputed state, milliseconds.
-    pub state_timeout_ms: u64,
-    /// How long a result waits for a checker before this host recomputes it, milliseconds.
-    pub checker_timeout_ms: u64,
-    /// Grace period for the leases of a worker whose connection is lost, milliseconds.
-    pub disconnect_grace_ms: u64,
-    /// Age of a lease before its unit may get a backup, milliseconds. A committed unit gets none.
-    pub backup_ms_min: u64,
-    /// A worker counts as active for this long after its last request, milliseconds.
-    pub active_ms: u64,
-    /// Most work units leased to one worker at once.
-    pub leases_per_worker_max: u32,
     /// Share of work units that this host also recomputes, to detect workers with identical wrong
     /// results, in 1/65536.
     pub spot_check: u32,
     /// Share of each round's work units that is reserved for browsers while any is active, in
     /// 1/65536.
     pub browser_share: u32,
-    /// How long these units stay reserved at most from the start of a round, milliseconds.
-    pub browser_wait_ms: u64,
     /// Accepted work units after which a worker has a history. Before that, all its results are
     /// checked.
     pub history_min: u32,
@@ -62,19 +63,9 @@ impl Config {
         Self {
             local,
             seed,
-            long_poll_ms: 4_000,
             lease_ms_min: 3_000,
-            lease_ms_max: 120_000,
-            reveal_timeout_ms: 3_000,
-            state_timeout_ms: 10_000,
-            checker_timeout_ms: 3_000,
-            disconnect_grace_ms: 1_500,
-            backup_ms_min: 1_000,
-            active_ms: 3_000,
-            leases_per_worker_max: 4,
             spot_check: FULL_SHARE / 32,
             browser_share: FULL_SHARE / 8 * 3,
-            browser_wait_ms: 1_500,
             history_min: 20,
             unit_records_macs_min: UNIT_RECORDS_MACS_MIN,
         }

@@ -1,20 +1,25 @@
 //! Dispatch of work units: lease requests wait here for a free unit, and leases expire here.
 //!
 //! Units that lack a checker come first, then free units, then, if none is free, backups of overdue
-//! ones. A waiting worker is drawn with the weights of [`score`](crate::scheduler::score). A part
-//! of each round is reserved for browsers for a while, so that a browser on a slow path also gets
-//! some.
+//! ones. A waiting worker is drawn with the weights of `score`. A part of each round is reserved
+//! for browsers for a while, so that a browser on a slow path also gets some.
 
 use super::{
-    Coordinator, Error, Output, Status,
-    config::FULL_SHARE,
+    config::{
+        ACTIVE_MS, BACKUP_MS_MIN, BROWSER_WAIT_MS, CHECKER_TIMEOUT_MS, DISCONNECT_GRACE_MS,
+        FULL_SHARE, LEASE_MS_MAX, LEASES_PER_WORKER_MAX, LONG_POLL_MS,
+    },
+    error::Error,
     input::Peer,
+    output::Output,
+    score,
+    state::{Coordinator, Status},
     training::RowsToSend,
+    waiting_request::WaitingRequest,
     work_unit::{ActiveLease, LEASES_MAX, LeaseHolder, Phase, WorkUnit},
     worker_table::SentInputs,
 };
 use crate::{
-    scheduler::score,
     types::{NodeId, TimeMs},
     wire::work::{
         Answer, Assignment, CachedInputs, Lease, LeaseEvent, LeaseId, Reason, Refusal, Response,
@@ -44,18 +49,6 @@ const UNVERIFIED_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// lacks them, milliseconds.
 const WEIGHTS_TRANSIT_MS: u64 = 2_000;
 const ROWS_TRANSIT_MS: u64 = 10_000;
-
-/// A lease request that waits for its answer.
-#[derive(Clone, Debug)]
-pub(super) struct WaitingRequest {
-    pub(super) id: u64,
-    pub(super) node: NodeId,
-    pub(super) since: TimeMs,
-    /// How many work units the worker computes in parallel; 0 if it requests lease events only.
-    pub(super) slots: u8,
-    /// The inputs that the worker has cached.
-    pub(super) cached: CachedInputs,
-}
 
 /// The purpose of a lease, in order of urgency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,7 +109,7 @@ impl Coordinator {
             worker.requested_at = None;
             worker.sent = SentInputs::default();
         }
-        let until = now.saturating_add(self.config.disconnect_grace_ms);
+        let until = now.saturating_add(DISCONNECT_GRACE_MS);
         for lease in self
             .work_units
             .iter_mut()
@@ -146,11 +139,10 @@ impl Coordinator {
             }
             self.expire_dispute(now, unit);
         }
-        let long_poll_ms = self.config.long_poll_ms;
         while self
             .waiting
             .front()
-            .is_some_and(|request| request.since.saturating_add(long_poll_ms) <= now)
+            .is_some_and(|request| request.since.saturating_add(LONG_POLL_MS) <= now)
         {
             if let Some(request) = self.waiting.pop_front() {
                 self.reply(request.id, &request.node, Answer::Idle { retry_ms: 0 });
@@ -184,9 +176,9 @@ impl Coordinator {
             (UNVERIFIED_BYTES_MAX / self.workload.unverified_len().max(1)).max(LEASES_MAX);
         let room =
             in_flight_max.saturating_sub(self.work_units.iter().filter(|s| s.in_flight()).count());
-        let checker_timeout_ms = self.config.checker_timeout_ms;
         let overdue = |work_unit: &WorkUnit| {
-            matches!(&*work_unit.leases, [only] if only.backup_at <= now && only.commitment.is_none())
+            let is_late = |l: &ActiveLease| l.backup_at <= now && l.commitment.is_none();
+            matches!(&*work_unit.leases, [only] if is_late(only))
                 && matches!(work_unit.phase, Phase::Pending | Phase::Checking { .. })
         };
         let mut roles: Vec<(LeaseRole, u32)> = Vec::new();
@@ -196,7 +188,7 @@ impl Coordinator {
                 _ if work_unit.retries_exhausted() => {}
                 // This host recomputes it instead.
                 Phase::Checking { since, .. }
-                    if since.saturating_add(checker_timeout_ms) <= now => {}
+                    if since.saturating_add(CHECKER_TIMEOUT_MS) <= now => {}
                 Phase::Checking { .. } if work_unit.leases.is_empty() => {
                     roles.push((LeaseRole::Checker, unit))
                 }
@@ -242,7 +234,7 @@ impl Coordinator {
         let mean = (speeds.iter().sum::<u64>() / (speeds.len() as u64).max(1)).max(1);
         let Some(worker) = self.worker_table.get(node) else { return 1 };
         let by_speed = (2 * worker.speed() / mean).clamp(2, u64::from(u32::MAX)) as u32;
-        by_speed.min(u32::from(worker.slots) + 1).min(self.config.leases_per_worker_max).max(1)
+        by_speed.min(u32::from(worker.slots) + 1).clamp(1, LEASES_PER_WORKER_MAX)
     }
 
     fn choose(
@@ -281,7 +273,7 @@ impl Coordinator {
 
     /// Free work units that are still reserved for browsers.
     fn browser_reserve(&self, now: TimeMs) -> u32 {
-        let waited = now >= self.round_since.saturating_add(self.config.browser_wait_ms);
+        let waited = now >= self.round_since.saturating_add(BROWSER_WAIT_MS);
         if waited
             || !self.worker_table.iter().any(|(node, m)| m.is_browser && self.is_active(now, node))
         {
@@ -300,7 +292,7 @@ impl Coordinator {
                 || self
                     .worker_table
                     .get(node)
-                    .is_some_and(|m| now < m.last_seen.saturating_add(self.config.active_ms))
+                    .is_some_and(|m| now < m.last_seen.saturating_add(ACTIVE_MS))
                 || self.work_units.iter().flat_map(|s| &s.leases).any(|l| l.holder.node == *node))
     }
 
@@ -322,8 +314,8 @@ impl Coordinator {
             .saturating_mul(LEASE_FACTOR)
             .max(self.config.lease_ms_min)
             .saturating_mul(lease_backoff)
-            .min(self.config.lease_ms_max);
-        let overdue_ms = expected_ms.saturating_mul(OVERDUE_FACTOR).max(self.config.backup_ms_min);
+            .min(LEASE_MS_MAX);
+        let overdue_ms = expected_ms.saturating_mul(OVERDUE_FACTOR).max(BACKUP_MS_MIN);
         let number = self.rng.next_u64();
         self.leases.insert(number, unit);
         if let Some(work_unit) = self.work_unit(unit) {
@@ -397,7 +389,7 @@ impl Coordinator {
                         .iter()
                         .all(|l| l.backup_at <= now && l.commitment.is_none()) =>
                 {
-                    let waited = since.saturating_add(self.config.checker_timeout_ms) <= now;
+                    let waited = since.saturating_add(CHECKER_TIMEOUT_MS) <= now;
                     let possible = !work_unit.leases.is_empty()
                         || self
                             .worker_table
@@ -447,17 +439,16 @@ impl Coordinator {
 
     /// Computes the next time at which something expires or becomes due.
     pub(super) fn schedule(&mut self, now: TimeMs) {
-        let config = &self.config;
         let mut times: Vec<TimeMs> = Vec::new();
         if self.status == Status::Running {
-            times.extend(self.waiting.front().map(|p| p.since.saturating_add(config.long_poll_ms)));
-            times.push(self.round_since.saturating_add(config.browser_wait_ms));
+            times.extend(self.waiting.front().map(|p| p.since.saturating_add(LONG_POLL_MS)));
+            times.push(self.round_since.saturating_add(BROWSER_WAIT_MS));
             times.push(self.activity_due());
             for work_unit in &self.work_units {
                 times.extend(work_unit.leases.iter().flat_map(|l| [l.deadline, l.backup_at]));
                 match &work_unit.phase {
                     Phase::Checking { since, .. } => {
-                        times.push(since.saturating_add(config.checker_timeout_ms))
+                        times.push(since.saturating_add(CHECKER_TIMEOUT_MS))
                     }
                     Phase::Recomputing { retry_at, .. } => times.push(*retry_at),
                     Phase::Disputed { until, .. } => times.push(*until),

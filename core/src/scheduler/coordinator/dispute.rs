@@ -3,19 +3,20 @@
 //! both workers may be Byzantine.
 
 use super::{
-    Coordinator, Error, Output,
     accounting::Rejection,
-    input::ComputeFailed,
-    output::{Event, Record},
+    config::STATE_TIMEOUT_MS,
+    error::Error,
+    output::{Event, Output, Record},
     round::Verification,
-    work_unit::{LeaseHolder, Phase, Submission},
-    workload::WorkUnitResult,
+    state::Coordinator,
+    work_unit::{LeaseHolder, Phase, Submission, WorkUnitResult},
 };
 use crate::{
     compute::{
         local_steps::{Dispute, Verdict, resolve_dispute},
         state::TrainingState,
     },
+    scheduler::common::error::ComputeFailed,
     types::TimeMs,
     wire::work::{LeaseEvent, LeaseId, Reason, RejectionKind, TaskOutput},
 };
@@ -48,7 +49,7 @@ impl Coordinator {
         };
         let step = dispute.step(&self.workload.training()?.plan);
         let holder = first.holder;
-        let until = now.saturating_add(self.config.state_timeout_ms);
+        let until = now.saturating_add(STATE_TIMEOUT_MS);
         self.set_phase(unit, Phase::Disputed { first, second, step, until });
         if step == 0 {
             // The state before the first step is known.
@@ -57,7 +58,7 @@ impl Coordinator {
             return self.resolve_dispute(now, unit, &start);
         }
         let lease = LeaseId { job: self.job, number: holder.lease_number };
-        let within_ms = self.config.state_timeout_ms.min(u64::from(u32::MAX)) as u32;
+        let within_ms = STATE_TIMEOUT_MS.min(u64::from(u32::MAX)) as u32;
         self.worker_table
             .queue_event(&holder, LeaseEvent::StateRequested { lease, step, within_ms });
         Ok(())
@@ -191,7 +192,10 @@ impl Coordinator {
         requested: u64,
         output: Result<TaskOutput, ComputeFailed>,
     ) -> Result<(), Error> {
-        let is_requested = |phase: &Phase| matches!(phase, Phase::Recomputing { compute_id, .. } if *compute_id == requested);
+        let is_requested = |phase: &Phase| match phase {
+            Phase::Recomputing { compute_id, .. } => *compute_id == requested,
+            _ => false,
+        };
         let Some(unit) =
             self.work_units.iter().position(|s| is_requested(&s.phase)).map(|unit| unit as u32)
         else {

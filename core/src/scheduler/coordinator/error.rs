@@ -1,7 +1,7 @@
 //! Why a coordinator does not start, or cannot continue. Faults of peers are never errors here: the
 //! coordinator answers them.
 
-use crate::compute::{ComputeError, params::ParamsError};
+use crate::compute::{ComputeError, limits::ParamsError};
 
 /// Why a job cannot be coordinated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +22,8 @@ pub enum StartError {
     WrongInput,
     /// A message of the job would be longer than the network carries.
     #[error(
-        "a message of {len} bytes is needed, at most {len_max} are allowed: use a smaller network or fewer rows a lane"
+        "a message of {len} bytes is needed, at most {len_max} are allowed: \
+         use smaller layers or fewer rows per work unit"
     )]
     TooLarge {
         /// Bytes needed.

@@ -4,16 +4,17 @@
 //! The secret vectors are drawn after the first commitment of a round, never leave this machine,
 //! and are replaced after every rejection. Soundness: section 7 of the training specification.
 
-use super::training::Training;
 use crate::{
     compute::{
         ComputeError,
+        dataset::Samples,
         exact::ExactStepTrace,
         freivalds::{Rejection, RoundSecrets, check_exact_step},
         local_steps::WorkUnitId,
-        state::QuantisedWeights,
+        params::Plan,
+        state::{QuantisedWeights, Weights},
     },
-    scheduler::seeded_rng::SeededRng,
+    scheduler::common::seeded_rng::SeededRng,
     wire::work::Reason,
 };
 use core::fmt;
@@ -30,38 +31,31 @@ impl fmt::Debug for Secrets {
     }
 }
 
-impl Training {
-    /// The reason to reject an exact step, if it is invalid.
-    pub(super) fn exact_step_rejection_reason(
-        &mut self,
-        id: WorkUnitId,
-        trace: &ExactStepTrace,
+impl Secrets {
+    /// Draws the vectors of a round that starts with these weights.
+    pub(super) fn draw(
+        plan: &Plan,
+        weights: &Weights,
         rng: &mut SeededRng,
-    ) -> Result<Option<Reason>, ComputeError> {
-        let rows = self.unit_input(id)?.rows;
-        let secrets = match self.secrets.take() {
-            Some(secrets) => secrets,
-            None => {
-                let quantised =
-                    self.weights().quantise(self.plan.topology()).map_err(ComputeError::from)?;
-                let vectors = RoundSecrets::draw(&self.plan, &quantised, &rng.next_bytes())?;
-                Secrets { vectors, quantised }
-            }
-        };
-        let Secrets { vectors, quantised } = &secrets;
-        let reason = match check_exact_step(
-            &self.plan,
-            vectors,
-            quantised,
-            (id.round, id.unit),
-            &rows,
-            trace,
-        ) {
+    ) -> Result<Self, ComputeError> {
+        let quantised = weights.quantise(plan.topology()).map_err(ComputeError::from)?;
+        let vectors = RoundSecrets::draw(plan, &quantised, &rng.next_bytes())?;
+        Ok(Self { vectors, quantised })
+    }
+
+    /// The reason to reject an exact step, if it is invalid.
+    pub(super) fn rejection_reason(
+        &self,
+        plan: &Plan,
+        id: WorkUnitId,
+        rows: &Samples,
+        trace: &ExactStepTrace,
+    ) -> Option<Reason> {
+        let Self { vectors, quantised } = self;
+        match check_exact_step(plan, vectors, quantised, (id.round, id.unit), rows, trace) {
             Ok(()) => None,
             Err(Rejection::Form(_)) => Some(Reason::Malformed),
             Err(_) => Some(Reason::WrongProduct),
-        };
-        self.secrets = Some(secrets);
-        Ok(reason)
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The inputs of a coordinator.
 
 use crate::{
+    scheduler::common::error::ComputeFailed,
     types::NodeId,
     wire::work::{Request, TaskOutput},
 };
@@ -47,8 +48,3 @@ pub struct Peer {
     /// Reputation in the ledger; 0 if it has none.
     pub reputation: u64,
 }
-
-/// The host's computation failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the computation failed")]
-pub struct ComputeFailed;

@@ -6,9 +6,9 @@ use super::accounting::{
 };
 use crate::{
     codec::BoundedVec,
-    compute::{params::PARAMETERS_MAX, predict::Accuracy, state::Weights},
-    knowledge::record::{Contribution, Point, Rejected, TrainingRecord},
+    compute::{limits::PARAMETERS_MAX, predict::Accuracy, state::Weights},
     ledger::job::{Contributor, JobId, JobOutput, JobResult, JobSpec},
+    objects::record::{Contribution, Point, Rejected, TrainingRecord},
     types::NodeId,
     wire::work::{CurvePoint, Response, Task},
 };

@@ -2,15 +2,17 @@
 //! coordinator from its records.
 
 use super::{
-    Config, Coordinator, Error, Output, StartError, Status,
     accounting::{
         AcceptedExactStep, AcceptedInferencePart, AcceptedLocalSteps, Accounting, ExactSnapshot,
         RecordPoint, Snapshot,
     },
-    output::{Completion, Event, Outcome, Record, Trained},
+    config::Config,
+    error::{Error, StartError},
+    output::{Completion, Event, Outcome, Output, Record, Trained},
+    state::{Coordinator, Status},
     training::Training,
-    work_unit::{LeaseHolder, Phase, WorkUnit},
-    workload::{JobInput, WorkUnitResult, Workload},
+    work_unit::{LeaseHolder, Phase, WorkUnit, WorkUnitResult},
+    workload::{JobInput, Workload},
 };
 use crate::{
     compute::{
@@ -111,7 +113,7 @@ impl Coordinator {
         let id = WorkUnitId { job: self.job, round, unit };
         let fits = |t: &Training| result.check_form(&t.plan, &id, t.weights()).is_ok();
         if round != self.round || !self.workload.training().is_ok_and(fits) {
-            return Err(StartError::Corrupt("a lane is not of the round under way"));
+            return Err(StartError::Corrupt("a work unit is not of the present round"));
         }
         let checker = checker.map(|node| LeaseHolder { lease_number: 0, node, is_browser: false });
         self.restore_result(
@@ -154,10 +156,10 @@ impl Coordinator {
         verification: Verification,
     ) -> Result<(), StartError> {
         let Some(work_unit) = self.work_units.get_mut(unit as usize) else {
-            return Err(StartError::Corrupt("a lane is beyond the last"));
+            return Err(StartError::Corrupt("a work unit is beyond the last"));
         };
         if matches!(work_unit.phase, Phase::Accepted { .. }) {
-            return Err(StartError::Corrupt("a lane is there twice"));
+            return Err(StartError::Corrupt("a work unit is stored twice"));
         }
         work_unit.phase = Phase::Accepted { is_browser };
         self.workload.add(unit, &result)?;

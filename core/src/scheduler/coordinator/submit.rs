@@ -2,12 +2,12 @@
 //! reveal, and a reveal requires a commitment.
 
 use super::{
-    Coordinator, Error,
-    config::FULL_SHARE,
+    config::{FULL_SHARE, REVEAL_TIMEOUT_MS},
+    error::Error,
     input::Peer,
     round::Verification,
-    work_unit::{ActiveLease, Phase, Submission},
-    workload::WorkUnitResult,
+    state::Coordinator,
+    work_unit::{ActiveLease, Phase, Submission, WorkUnitResult},
 };
 use crate::{
     compute::{local_steps::result_commitment, state::TrainingState},
@@ -27,7 +27,7 @@ impl Coordinator {
         commitment: Digest,
     ) -> Answer {
         let upload_ms = (self.workload.upload_len() / UPLOAD_BYTES_PER_MS) as u64;
-        let reveal_by = now.saturating_add(self.config.reveal_timeout_ms).saturating_add(upload_ms);
+        let reveal_by = now.saturating_add(REVEAL_TIMEOUT_MS).saturating_add(upload_ms);
         let Some(unit) = self.leases.get(&number).copied() else {
             return Answer::Refused(Refusal::UnknownLease);
         };

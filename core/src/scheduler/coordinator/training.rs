@@ -1,19 +1,24 @@
 //! A training in progress: the weights, the accepted results of the present round, and the inputs
 //! of work units.
 
-use super::{Error, StartError, exact::Secrets, workload::WorkUnitResult};
+use super::{
+    error::{Error, StartError},
+    exact::Secrets,
+    work_unit::WorkUnitResult,
+};
 use crate::{
     compute::{
         ComputeError,
         aggregate::{ExactRound, LocalStepsRound},
         dataset::{Dataset, Samples},
+        exact::ExactStepTrace,
         local_steps::{EpochOrder, LocalStepsInput, SHUFFLED_ROWS_MAX, WorkUnitId},
         params::{Mode, Plan},
         predict::{Accuracy, Classifier},
         state::{TrainingState, Weights},
     },
     ledger::job::TrainingTask,
-    scheduler::seeded_rng::SeededRng,
+    scheduler::common::seeded_rng::SeededRng,
     types::Digest,
     wire::work::{
         Assignment, CACHED_ROWS_LEN_MAX, ExactStepInput, LeaseRows, LeaseWeights,
@@ -157,6 +162,24 @@ impl Training {
             }
             _ => Ok(Some(Reason::Malformed)),
         }
+    }
+
+    /// The reason to reject an exact step, if it is invalid. The first one of a round draws the
+    /// secret vectors.
+    fn exact_step_rejection_reason(
+        &mut self,
+        id: WorkUnitId,
+        trace: &ExactStepTrace,
+        rng: &mut SeededRng,
+    ) -> Result<Option<Reason>, ComputeError> {
+        let rows = self.unit_input(id)?.rows;
+        let secrets = match self.secrets.take() {
+            Some(secrets) => secrets,
+            None => Secrets::draw(&self.plan, self.weights(), rng)?,
+        };
+        let reason = secrets.rejection_reason(&self.plan, id, &rows, trace);
+        self.secrets = Some(secrets);
+        Ok(reason)
     }
 
     /// Restores a round from disk.

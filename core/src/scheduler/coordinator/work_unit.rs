@@ -9,7 +9,7 @@
 //! | `Accepted` | none | the end of the round |
 
 use crate::{
-    compute::local_steps::LocalStepsResult,
+    compute::{exact::ExactStepResult, local_steps::LocalStepsResult},
     types::{Digest, NodeId, TimeMs},
 };
 use alloc::vec::Vec;
@@ -41,6 +41,15 @@ pub(super) struct ActiveLease {
     /// The worker's connection is lost. If the worker does not return, the loss counts as an
     /// accident.
     pub(super) is_disconnected: bool,
+}
+
+/// The part of a verified output that the coordinator keeps.
+#[derive(Clone, Debug)]
+pub(super) enum WorkUnitResult {
+    LocalSteps(LocalStepsResult),
+    ExactStep(ExactStepResult),
+    /// The classes of the rows.
+    InferencePart(Vec<u8>),
 }
 
 /// A revealed result of valid form.

@@ -3,9 +3,8 @@
 //! The local reputation starts anew with each process and has no effect in the ledger. It only
 //! decides who is checked, how likely a worker is chosen, and who is banned.
 
-use super::{input::Peer, work_unit::LeaseHolder};
+use super::{input::Peer, score::Candidate, work_unit::LeaseHolder};
 use crate::{
-    scheduler::score::Candidate,
     types::{NodeId, TimeMs},
     wire::work::{LEASE_EVENTS_MAX, LeaseEvent, Reason},
 };

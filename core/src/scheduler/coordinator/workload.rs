@@ -2,23 +2,23 @@
 //! batch. The rest of the coordinator treats both alike.
 
 use super::{
-    Error, StartError,
     batch::Batch,
+    error::{Error, StartError},
     training::{LeaseInputs, RowsToSend, Training},
+    work_unit::WorkUnitResult,
 };
 use crate::{
     compute::{
         ComputeError,
         dataset::{Dataset, Samples},
-        exact::ExactStepResult,
-        local_steps::{LocalStepsResult, WorkUnitId},
+        local_steps::WorkUnitId,
         predict::Classifier,
     },
     ledger::job::{JobSpec, JobTask},
-    scheduler::seeded_rng::SeededRng,
+    scheduler::common::seeded_rng::SeededRng,
     wire::work::{Assignment, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Reason, Task, TaskOutput},
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::boxed::Box;
 
 /// Bytes of a message other than weights, rows and digests.
 const MESSAGE_FRAME_LEN: usize = 8 * 1024;
@@ -41,15 +41,6 @@ impl From<Dataset> for JobInput {
     fn from(dataset: Dataset) -> Self {
         Self::Training(dataset)
     }
-}
-
-/// The part of a verified output that the coordinator keeps.
-#[derive(Clone, Debug)]
-pub(super) enum WorkUnitResult {
-    LocalSteps(LocalStepsResult),
-    ExactStep(ExactStepResult),
-    /// The classes of the rows.
-    InferencePart(Vec<u8>),
 }
 
 /// The workload of a job.

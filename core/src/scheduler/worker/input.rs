@@ -2,7 +2,7 @@
 
 use crate::{
     ledger::job::JobId,
-    scheduler::coordinator::ComputeFailed,
+    scheduler::common::error::ComputeFailed,
     types::NodeId,
     wire::work::{Response, TaskOutput},
 };
@@ -19,8 +19,8 @@ pub struct Config {
     pub slots: u8,
     /// Work units leased ahead, so that no slot waits for the next one.
     pub prefetch: u8,
-    /// Time after which a request counts as lost, milliseconds. Coordinators hold requests back for
-    /// seconds.
+    /// Time after which a request counts as lost, milliseconds. Coordinators hold requests back
+    /// for seconds.
     pub request_timeout_ms: u64,
 }
 

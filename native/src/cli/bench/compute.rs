@@ -1,7 +1,7 @@
 //! Measures matrix products on one core, beside a known library.
 
-use super::round;
-use crate::cli::{Json, print};
+use super::figures::round;
+use crate::cli::{options::Json, output::print};
 use clap::Args;
 use serde_json::json;
 use std::{
@@ -13,7 +13,8 @@ use tequio_core::compute::kernel;
 #[derive(Debug, Args)]
 pub struct Compute {
     /// Rows and columns of the square matrices
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u16).range(16..=2048))]
+    #[arg(long, value_name = "N", default_value_t = 512,
+        value_parser = clap::value_parser!(u16).range(16..=2048))]
     n: u16,
     /// Time for each measurement
     #[arg(long, value_name = "MS", default_value_t = 1000)]

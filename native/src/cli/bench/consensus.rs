@@ -20,38 +20,32 @@
 //! separate program because its core verifies signatures with the signers' secret keys. No program
 //! for operators may contain such code.
 
+use super::load::{Load, VALIDITY_BLOCKS, client_key, cores, presign, send, update, watch};
 use crate::{
-    cli::{Json, print},
+    cli::{options::Json, output::print},
     config::{Config, Pipelining, VoteRoutingConfig},
     keys::Keys,
-    node::{CHECKPOINT_FILE, GENESIS_FILE, Node, machine::now_ms, signature_batcher},
+    node::{CHECKPOINT_FILE, GENESIS_FILE, Node, machine::now_ms, peers::agent::full_nodes},
 };
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 use std::{
-    collections::{HashMap, VecDeque},
     fs,
     hint::black_box,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 use tequio_core::{
     codec::BoundedVec,
     consensus::{Pipeline, VoteRouting},
     crypto::{KeyCache, NodeKey, bls},
-    knowledge::{Cid, CidCodec},
     ledger::{
-        Action, Checkpoint, Genesis, Params, SignedTransaction, Transaction, TransactionId,
-        VerifiedSignatureCache,
+        Checkpoint, Genesis, Params, VerifiedSignatureCache,
         genesis::{GenesisFile, GenesisState},
-        transaction::{RefName, TransactionBatch},
+        transaction_batch::TransactionBatch,
     },
-    types::{ChainId, Height},
 };
 use tequio_host::files;
 use tokio::task::JoinSet;
@@ -60,11 +54,8 @@ const START_WAIT: Duration = Duration::from_secs(120);
 /// Accounts that send transactions; each may have 64 pending ones.
 const CLIENTS: usize = 512;
 const BOND: u64 = 1000;
-/// How often the load sends due transactions: the batch interval of a node with many clients.
-const SEND_INTERVAL: Duration = signature_batcher::BATCH_INTERVAL;
 /// Linux counts CPU time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
-const VALIDITY_BLOCKS: Height = 4000;
 /// Seconds of the load that are signed beforehand; the rest is signed when it is sent.
 const PRESIGNED_S: u64 = 65;
 /// Length of a part of the measurement. A comparison of the parts shows whether a network becomes
@@ -80,29 +71,33 @@ const VIRTUAL_SEEDS: &str = "5";
 #[derive(Debug, Args)]
 pub struct Consensus {
     /// Validators
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 4,
+        value_parser = clap::value_parser!(u16).range(1..=64))]
     nodes: u16,
     /// Time to measure
-    #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "S", default_value_t = 20,
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
     /// Transactions a second; 0 measures empty blocks
     #[arg(long, value_name = "R", default_value_t = 500)]
     rate: u64,
     /// Longest time between blocks, milliseconds: the interval of empty blocks
-    #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(20..=60_000))]
+    #[arg(long, value_name = "MS", default_value_t = 200,
+        value_parser = clap::value_parser!(u64).range(20..=60_000))]
     interval_ms: u64,
     /// Recipients of votes
     #[arg(long, value_enum, default_value = "all")]
     profile: VoteRoutingConfig,
     /// Whether nodes open the next height while one is being decided
-    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto")]
-    pipeline: Pipelining,
-    /// Run in virtual time, between regions; the time of signatures is charged to one core for each
-    /// node
+    #[arg(long, alias = "pipeline", value_name = "WHEN", value_enum, default_value = "auto")]
+    pipelining: Pipelining,
+    /// Run in virtual time, between regions; the time of signatures is charged to one core for
+    /// each node
     #[arg(long = "virtual", conflicts_with_all = ["seconds", "rate", "interval_ms", "dir"])]
     is_virtual: bool,
     /// Locations of the nodes in virtual time
-    #[arg(long, value_parser = ["site", "us2", "aws10"], default_value = "aws10", requires = "is_virtual")]
+    #[arg(long, value_parser = ["site", "us2", "aws10"], default_value = "aws10",
+        requires = "is_virtual")]
     regions: String,
     /// Directory of the nodes' stores: its disk is measured (default: a temporary directory)
     #[arg(long, value_name = "DIR")]
@@ -144,22 +139,23 @@ impl Consensus {
             }
             (None, true) => std::process::Command::new(beside),
             (None, false) => bail!(
-                "virtual time needs the simulator: run `cargo xtask simulate --regions {} --nodes {} --json` in a checkout",
+                "virtual time needs the simulator: run `cargo xtask simulate --regions {} --nodes \
+                 {} --json` in a checkout",
                 self.regions,
                 self.nodes
             ),
         };
-        let votes_to = VoteRouting::from(self.profile).name();
+        let vote_routing = VoteRouting::from(self.profile).name();
         command.args([
             "--regions",
             &self.regions,
             "--nodes",
             &self.nodes.to_string(),
             "--profile",
-            votes_to,
+            vote_routing,
         ]);
-        let pipeline = Pipeline::from(self.pipeline).name();
-        command.args(["--pipeline", pipeline, "--seeds", VIRTUAL_SEEDS, "--json"]);
+        let pipelining = Pipeline::from(self.pipelining).name();
+        command.args(["--pipelining", pipelining, "--seeds", VIRTUAL_SEEDS, "--json"]);
         let status = command.status().context("cannot start the simulator")?;
         ensure!(status.success(), "the simulator ended with {status}");
         Ok(())
@@ -175,31 +171,37 @@ impl Consensus {
             (verify_us(&start, &clients, false)?, verify_us(&start, &clients, true)?);
         let signed =
             presign(start.header.chain, &clients, self.rate * (self.seconds + 5).min(PRESIGNED_S))?;
-        let nodes = launch(dir, members, self.profile, self.pipeline).await?;
+        let nodes = launch(dir, members, self.profile, self.pipelining).await?;
         let load = Arc::new(Load::default());
         let mut watchers = JoinSet::new();
         for (number, node) in nodes.iter().enumerate() {
-            watchers.spawn(watch(node.context.clone(), load.clone(), number == 0));
+            watchers.spawn(watch(
+                node.chain.clone(),
+                node.store.clone(),
+                load.clone(),
+                number == 0,
+            ));
         }
         let sender = {
             let (load, rate) = (load.clone(), self.rate);
-            let contexts: Vec<_> = nodes.iter().map(|node| node.context.clone()).collect();
-            std::thread::spawn(move || send(&contexts, &clients, signed, rate, &load))
+            let targets: Vec<_> =
+                nodes.iter().map(|node| (node.chain.clone(), node.admission.clone())).collect();
+            std::thread::spawn(move || send(&targets, &clients, signed, rate, &load))
         };
         // The first second warms caches and connections.
         tokio::time::sleep(Duration::from_secs(1)).await;
         load.clear();
         let counted = || {
-            let metrics = || nodes.iter().map(|node| &node.context.metrics);
-            let (fallbacks, ahead) = (
+            let metrics = || nodes.iter().map(|node| &node.metrics);
+            let (fallbacks, pipelined) = (
                 metrics().map(|m| m.collector_fallbacks.get()),
                 metrics().map(|m| m.pipelined_votes.get()),
             );
-            (fallbacks.sum::<u64>(), ahead.sum::<u64>())
+            (fallbacks.sum::<u64>(), pipelined.sum::<u64>())
         };
         let before = counted();
         let (began, cpu_began_s, bytes) = (Instant::now(), cpu_seconds()?, loopback_bytes()?);
-        let first = nodes.first().context("no nodes")?.context.clone();
+        let first = nodes.first().context("no nodes")?.chain.clone();
         let height = first.tip().height();
         let mut parts = Vec::new();
         for second in 1..=self.seconds {
@@ -214,7 +216,7 @@ impl Consensus {
         let decisions = first.tip().height().saturating_sub(height).max(1) as f64;
         let (elapsed_s, cpu_s) = (began.elapsed().as_secs_f64(), cpu_seconds()? - cpu_began_s);
         let bytes = loopback_bytes()?.saturating_sub(bytes) as f64;
-        let (fallbacks, ahead) = (counted().0 - before.0, counted().1 - before.1);
+        let (fallbacks, pipelined) = (counted().0 - before.0, counted().1 - before.1);
         let applied = load.applied.load(Ordering::Relaxed);
         load.stop.store(true, Ordering::Relaxed);
         let _ = tokio::task::spawn_blocking(move || sender.join()).await;
@@ -232,17 +234,24 @@ impl Consensus {
             })
             .unzip();
         Ok(json!({
-            "nodes": self.nodes, "profile": VoteRouting::from(self.profile).name(), "rate": self.rate,
-            "seconds": elapsed_s.round(), "fallbacks": fallbacks, "pipeline": Pipeline::from(self.pipeline).name(), "ahead": ahead,
+            "nodes": self.nodes, "profile": VoteRouting::from(self.profile).name(),
+            "rate": self.rate,
+            "seconds": elapsed_s.round(), "collector_fallbacks": fallbacks,
+            "pipelining": Pipeline::from(self.pipelining).name(), "pipelined": pipelined,
             "decisions": decisions, "decisions_per_s": round(decisions / elapsed_s),
-            "p50_ms": percentile(&final_ms, 50), "p95_ms": percentile(&final_ms, 95), "p99_ms": percentile(&final_ms, 99),
-            "submit_p50_ms": percentile(&submit_ms, 50), "submit_p95_ms": percentile(&submit_ms, 95),
+            "p50_ms": percentile(&final_ms, 50), "p95_ms": percentile(&final_ms, 95),
+            "p99_ms": percentile(&final_ms, 99),
+            "submit_p50_ms": percentile(&submit_ms, 50),
+            "submit_p95_ms": percentile(&submit_ms, 95),
             "submit_p99_ms": percentile(&submit_ms, 99),
-            "tps": round(applied as f64 / elapsed_s), "refused": load.refused.load(Ordering::Relaxed),
+            "tps": round(applied as f64 / elapsed_s),
+            "refused": load.refused.load(Ordering::Relaxed),
             "tps_each_10_s": part_tps, "cores_busy_each_10_s": part_cores,
             "cpu_s_per_decision": round(cpu_s / decisions), "cores_busy": round(cpu_s / elapsed_s),
             "bytes_per_decision": (bytes / decisions / n).round(), "floor_ms": round(floor.ms),
-            "cores": cores(), "verify_us": round(verify_us), "verify_known_us": round(verify_known_us), "verify_cores": round(n * self.rate as f64 * verify_us / 1e6),
+            "cores": cores(), "verify_us": round(verify_us),
+            "verify_known_us": round(verify_known_us),
+            "verify_cores": round(n * self.rate as f64 * verify_us / 1e6),
         }))
     }
 
@@ -298,8 +307,8 @@ impl Consensus {
 async fn launch(
     dir: &Path,
     members: Vec<Keys>,
-    votes_to: VoteRoutingConfig,
-    pipeline: Pipelining,
+    vote_routing: VoteRoutingConfig,
+    pipelining: Pipelining,
 ) -> anyhow::Result<Vec<Node>> {
     let (mut nodes, mut addresses) = (Vec::new(), Vec::new());
     let count = members.len();
@@ -307,191 +316,23 @@ async fn launch(
         let dir = dir.join(format!("node{number}"));
         fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let (listen, peers) = (vec!["/ip4/127.0.0.1/tcp/0".into()], addresses.clone());
-        let config = Config { listen, peers, votes_to, pipeline, ..Config::default() };
+        let config = Config { listen, peers, vote_routing, pipelining, ..Config::default() };
         let node = Node::start(&dir, &config, keys).await?;
         addresses.extend(node.listen.first().map(ToString::to_string));
         nodes.push(node);
     }
     let until = Instant::now() + START_WAIT;
-    let is_ready = |node: &Node| {
-        node.context.full_nodes().len() + 1 >= count && node.context.tip().height() > 1
-    };
+    let is_ready =
+        |node: &Node| full_nodes(&node.network).len() + 1 >= count && node.chain.tip().height() > 1;
     while !nodes.iter().all(is_ready) {
-        let heights: Vec<_> = nodes.iter().map(|node| node.context.tip().height()).collect();
-        ensure!(Instant::now() < until, "the nodes do not come together: heights {heights:?}");
+        let heights: Vec<_> = nodes.iter().map(|node| node.chain.tip().height()).collect();
+        ensure!(
+            Instant::now() < until,
+            "the nodes did not connect and make blocks in time: heights {heights:?}"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Ok(nodes)
-}
-
-/// State that the load and the watchers share.
-#[derive(Debug, Default)]
-struct Load {
-    stop: AtomicBool,
-    waiting: Mutex<HashMap<TransactionId, Instant>>,
-    submit_ms: Mutex<Vec<f64>>,
-    final_ms: Mutex<Vec<f64>>,
-    applied: AtomicU64,
-    refused: AtomicU64,
-}
-
-impl Load {
-    fn clear(&self) {
-        for samples in [&self.submit_ms, &self.final_ms] {
-            drop(self.take(samples));
-        }
-        self.applied.store(0, Ordering::Relaxed);
-        self.refused.store(0, Ordering::Relaxed);
-    }
-
-    fn take(&self, samples: &Mutex<Vec<f64>>) -> Vec<f64> {
-        let mut samples =
-            std::mem::take(&mut *samples.lock().unwrap_or_else(PoisonError::into_inner));
-        samples.sort_by(f64::total_cmp);
-        samples
-    }
-}
-
-/// Records the latency of each block on a node. With `counts`, also records the latency of each
-/// transaction.
-async fn watch(context: Arc<crate::node::context::NodeContext>, load: Arc<Load>, counts: bool) {
-    let mut tips = context.watch_tip();
-    let mut seen = context.tip().height();
-    while tips.changed().await.is_ok() {
-        let tip = tips.borrow_and_update().clone();
-        let took_ms = now_ms().saturating_sub(tip.header.header.time_ms) as f64;
-        load.final_ms.lock().unwrap_or_else(PoisonError::into_inner).push(took_ms);
-        if !counts {
-            continue;
-        }
-        for height in seen + 1..=tip.height() {
-            for receipt in context.store.receipts(height).unwrap_or_default() {
-                let sent = load
-                    .waiting
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .remove(&receipt.transaction);
-                if let Some(sent) = sent.filter(|_| receipt.result.is_ok()) {
-                    load.applied.fetch_add(1, Ordering::Relaxed);
-                    let took_ms = sent.elapsed().as_secs_f64() * 1000.0;
-                    load.submit_ms.lock().unwrap_or_else(PoisonError::into_inner).push(took_ms);
-                }
-            }
-        }
-        seen = tip.height();
-    }
-}
-
-/// Sends at a rate: each client to one node, each with its own ref. A node gets the transactions of
-/// one interval as a batch, as in `signature_batcher.rs`. The cost of HTTP and of request threads
-/// is not included.
-fn send(
-    contexts: &[Arc<crate::node::context::NodeContext>],
-    clients: &[NodeKey],
-    mut signed: Vec<VecDeque<SignedTransaction>>,
-    rate: u64,
-    load: &Load,
-) {
-    let waiting = || load.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut nonces = vec![0u64; clients.len()];
-    let (began, mut sent) = (Instant::now(), 0u64);
-    let mut index = 0;
-    while !load.stop.load(Ordering::Relaxed) {
-        let due = ((began.elapsed().as_secs_f64() * rate as f64) as u64).saturating_sub(sent);
-        let mut beat = vec![Vec::new(); contexts.len()];
-        // At most one transaction of each client.
-        for _ in 0..due.min(clients.len() as u64) {
-            sent += 1;
-            index = (index + 1) % clients.len();
-            let (Some(key), Some(nonce), Some(ready)) =
-                (clients.get(index), nonces.get(index), signed.get_mut(index))
-            else {
-                return;
-            };
-            let at = index % contexts.len().max(1);
-            let (Some(context), Some(of_node)) = (contexts.get(at), beat.get_mut(at)) else {
-                return;
-            };
-            let ready = ready.pop_front().filter(|ready| {
-                let Transaction { nonce: of, expires, .. } = *ready.transaction;
-                of == *nonce && expires > context.tip().height()
-            });
-            let Some(transaction) = ready.or_else(|| transaction(context, key, *nonce)) else {
-                return;
-            };
-            waiting().insert(transaction.id(), Instant::now());
-            of_node.push((index, transaction));
-        }
-        for (context, brought) in contexts.iter().zip(beat) {
-            let verdicts = context
-                .accept_batch(brought.iter().map(|(_, transaction)| transaction.clone()).collect());
-            for ((client, transaction), verdict) in brought.into_iter().zip(verdicts) {
-                let (Some(nonce), Some(ready)) = (nonces.get_mut(client), signed.get_mut(client))
-                else {
-                    return;
-                };
-                if verdict.is_ok() {
-                    *nonce += 1;
-                } else {
-                    waiting().remove(&transaction.id());
-                    load.refused.fetch_add(1, Ordering::Relaxed);
-                    ready.push_front(transaction);
-                }
-            }
-        }
-        if due <= clients.len() as u64 {
-            std::thread::sleep(SEND_INTERVAL);
-        }
-    }
-}
-
-/// Signs `count` transactions on all cores, those of each client in the order of its nonces.
-fn presign(
-    chain: ChainId,
-    clients: &[NodeKey],
-    count: u64,
-) -> anyhow::Result<Vec<VecDeque<SignedTransaction>>> {
-    let each = count.div_ceil(clients.len().max(1) as u64);
-    let sign = |clients: &[NodeKey]| -> Vec<VecDeque<SignedTransaction>> {
-        clients
-            .iter()
-            .map(|key| {
-                (0..each).filter_map(|nonce| update(chain, key, nonce, VALIDITY_BLOCKS)).collect()
-            })
-            .collect()
-    };
-    std::thread::scope(|scope| {
-        let shares = clients.chunks(clients.len().div_ceil(cores()).max(1));
-        let threads: Vec<_> = shares.map(|share| scope.spawn(move || sign(share))).collect();
-        let signed = threads
-            .into_iter()
-            .map(|thread| thread.join().ok().context("a thread that signs has panicked"));
-        Ok(signed.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-    })
-}
-
-fn transaction(
-    context: &crate::node::context::NodeContext,
-    key: &NodeKey,
-    nonce: u64,
-) -> Option<SignedTransaction> {
-    update(context.chain, key, nonce, context.tip().height() + VALIDITY_BLOCKS)
-}
-
-fn update(chain: ChainId, key: &NodeKey, nonce: u64, expires: Height) -> Option<SignedTransaction> {
-    let name = RefName::try_from(format!("{}/load", key.id())).ok()?;
-    let cid = Cid::of(CidCodec::Raw, &nonce.to_le_bytes());
-    let action = Action::UpdateRef { name, expected: nonce, cid };
-    Some(Transaction { chain, sender: key.id(), nonce, expires, action }.sign(key))
-}
-
-/// A client's key. It is not secret: the accounts hold nothing, and the chain ends with the bench.
-fn client_key(number: u64) -> NodeKey {
-    let mut secret = [0xb3; 32];
-    if let Some(head) = secret.first_chunk_mut::<8>() {
-        *head = number.to_le_bytes();
-    }
-    NodeKey::from_bytes(&secret)
 }
 
 /// Cost of the signatures of one decision on these cores.
@@ -526,10 +367,6 @@ impl SignatureFloor {
         let cores = cores().min(members.len()).max(1);
         Self { ms: members.len() as f64 * 2.0 * (sign_ms + add_ms + check_ms) / cores as f64 }
     }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Time of one transaction signature, microseconds, in a batch as large as a block under load.
@@ -567,7 +404,8 @@ fn verify_us(start: &GenesisState, clients: &[NodeKey], is_known: bool) -> anyho
 
 /// CPU time of all threads of this process.
 fn cpu_seconds() -> anyhow::Result<f64> {
-    let stat = fs::read_to_string("/proc/self/stat").context("CPU time is known on Linux only")?;
+    let stat =
+        fs::read_to_string("/proc/self/stat").context("CPU time can be measured on Linux only")?;
     // The name in parentheses may hold spaces; user and system time are fields 14 and 15.
     let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
     let ticks: u64 = after
@@ -581,14 +419,14 @@ fn cpu_seconds() -> anyhow::Result<f64> {
 
 /// Bytes that the loopback interface has carried, each counted once.
 fn loopback_bytes() -> anyhow::Result<u64> {
-    let table =
-        fs::read_to_string("/proc/self/net/dev").context("traffic is known on Linux only")?;
+    let table = fs::read_to_string("/proc/self/net/dev")
+        .context("traffic can be measured on Linux only")?;
     let line = table
         .lines()
         .find_map(|line| line.trim_start().strip_prefix("lo:"))
         .context("there is no loopback")?;
     let first =
-        line.split_whitespace().next().context("the table of interfaces is not understood")?;
+        line.split_whitespace().next().context("/proc/self/net/dev has an unknown format")?;
     Ok(first.parse()?)
 }
 

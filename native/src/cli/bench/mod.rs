@@ -3,6 +3,8 @@
 
 mod compute;
 mod consensus;
+mod figures;
+mod load;
 mod webrtc;
 
 use clap::{Args, Subcommand};
@@ -34,8 +36,4 @@ impl Bench {
         }
         Ok(())
     }
-}
-
-fn round(x: f64) -> f64 {
-    (x * 10.0).round() / 10.0
 }

@@ -2,8 +2,8 @@
 //! the time to connect, the time of a small request, and the throughput of large ones. Both ends
 //! share the machine, so a figure is the rate of one end while the other works beside it.
 
-use super::round;
-use crate::cli::{Json, print};
+use super::figures::round;
+use crate::cli::{options::Json, output::print};
 use anyhow::{Context, bail};
 use clap::Args;
 use futures::future::try_join_all;
@@ -21,10 +21,12 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Args)]
 pub struct Webrtc {
     /// MiB to move each way in each round
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=4096))]
+    #[arg(long, value_name = "MIB", default_value_t = 64,
+        value_parser = clap::value_parser!(u32).range(8..=4096))]
     mib: u32,
     /// Rounds, of which the fastest counts; the transports alternate
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 3,
+        value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     #[command(flatten)]
     json: Json,
@@ -44,10 +46,14 @@ impl Webrtc {
         }
         let (ours, peer) = (webrtc.best, websocket.best);
         let object = json!({
-            "mib_per_s": round(ours.down.min(ours.up)), "down_mib_per_s": round(ours.down), "up_mib_per_s": round(ours.up),
-            "rpc_ms_p50": round2(ours.rpc_ms), "connect_ms": round2(ours.connect_ms), "cpu_ms_per_mib": ours.cpu_ms.map(round2),
-            "websocket_mib_per_s": round(peer.down.min(peer.up)), "websocket_rpc_ms_p50": round2(peer.rpc_ms),
-            "websocket_connect_ms": round2(peer.connect_ms), "websocket_cpu_ms_per_mib": peer.cpu_ms.map(round2),
+            "mib_per_s": round(ours.down.min(ours.up)), "down_mib_per_s": round(ours.down),
+            "up_mib_per_s": round(ours.up),
+            "rpc_ms_p50": round2(ours.rpc_ms), "connect_ms": round2(ours.connect_ms),
+            "cpu_ms_per_mib": ours.cpu_ms.map(round2),
+            "websocket_mib_per_s": round(peer.down.min(peer.up)),
+            "websocket_rpc_ms_p50": round2(peer.rpc_ms),
+            "websocket_connect_ms": round2(peer.connect_ms),
+            "websocket_cpu_ms_per_mib": peer.cpu_ms.map(round2),
         });
         print(self.json, &object, || {
             format!("{}\n{}", ours.line("WebRTC"), peer.line("WebSocket"))
@@ -80,7 +86,8 @@ impl Figures {
         let Self { down, up, rpc_ms, connect_ms, cpu_ms } = self;
         let cpu = cpu_ms.map_or(String::new(), |cpu| format!("  {cpu:.1} ms of CPU a MiB"));
         format!(
-            "{name:10} down {down:6.1}  up {up:6.1} MiB/s  request {rpc_ms:.2} ms  connect {connect_ms:.1} ms{cpu}"
+            "{name:10} down {down:6.1}  up {up:6.1} MiB/s  request {rpc_ms:.2} ms  connect \
+             {connect_ms:.1} ms{cpu}"
         )
     }
 }

@@ -323,6 +323,12 @@ impl RecentIds {
     }
 }
 
+/// Whether new transactions are pushed to all members, who then have a proposal's transactions
+/// before it arrives.
+pub fn is_small_committee(seats: usize) -> bool {
+    seats <= SMALL_COMMITTEE_MAX
+}
+
 /// Peers to which new transactions are pushed: the connected ones among the preferred nodes
 /// (leaders, or all members of a small committee), and others only up to [`PUSH_PEERS`].
 pub fn push_targets(

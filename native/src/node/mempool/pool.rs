@@ -35,7 +35,8 @@ pub enum Rejected {
     Full,
     /// The sender's quota is used up.
     #[error(
-        "{PER_SENDER_MAX} transactions of this sender wait already; send more when some of them are in a block"
+        "{PER_SENDER_MAX} transactions of this sender wait already; send more when some of them \
+         are in a block"
     )]
     SenderFull,
     /// Another transaction of the sender has this nonce.
@@ -273,8 +274,8 @@ impl Pool {
 mod tests {
     use super::*;
     use tequio_core::{
+        content::{Cid, CidCodec},
         crypto::NodeKey,
-        knowledge::{Cid, CidCodec},
         ledger::{Action, Entry, Transaction, state::Account},
         types::{ChainId, Unverified},
     };

@@ -1,11 +1,11 @@
 use super::{
-    super::{tables::VERSION_KEY, tests::Chain, upgrade::RECEIPTS_2},
+    super::{receipt_index::Prefix, tables::VERSION_KEY, tests::Chain, upgrade::RECEIPTS_2},
     *,
 };
 use redb::TableHandle;
 use tequio_core::{
+    content::{Cid, CidCodec},
     crypto::NodeKey,
-    knowledge::{Cid, CidCodec},
     ledger::{
         Action, SignedTransaction, Transaction, TransactionError, genesis::GenesisState,
         transaction::RefName,

@@ -7,6 +7,7 @@ use super::{
 };
 use std::collections::BTreeSet;
 use tequio_core::{
+    codec,
     ledger::{Entry, state::Account},
     types::NodeId,
 };

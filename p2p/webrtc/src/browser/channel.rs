@@ -3,7 +3,6 @@
 //! Only the opener of a stream closes its channel, after both sides have ended (the native
 //! `channels` module gives the reason). A remote that never finishes gets [`LINGER`].
 
-use super::peer::Peer;
 use crate::{
     Stream,
     stream::{DriverWaker, SharedCore, lock},
@@ -38,13 +37,21 @@ pub enum Kind {
     Inbound,
 }
 
+/// The connection that a channel belongs to. It holds the channel until the channel is removed.
+pub trait ChannelOwner {
+    /// Sets the window that the remote announced on channel 0.
+    fn announced(&self, window: Option<u64>);
+    /// Removes a closed channel.
+    fn remove(&self, key: u32);
+}
+
 /// A data channel and its stream's core, see the module's documentation.
 pub struct Channel {
     key: u32,
     kind: Kind,
     dc: RtcDataChannel,
     core: SharedCore,
-    peer: Weak<Peer>,
+    owner: Weak<dyn ChannelOwner>,
     weak: Weak<Channel>,
     /// Whether a task that calls [`Channel::flush`] is scheduled.
     is_flush_scheduled: Cell<bool>,
@@ -59,18 +66,13 @@ struct Callbacks {
 }
 
 impl Channel {
-    /// Attaches a data channel to its peer, which holds the result until the channel closes.
-    pub fn attach(peer: &Rc<Peer>, dc: RtcDataChannel, kind: Kind) -> Rc<Channel> {
-        let core = if kind == Kind::Handshake { peer.handshake_core() } else { peer.new_core() };
-        peer.insert(|key| Self::new(key, kind, dc, core.shared(), Rc::downgrade(peer)))
-    }
-
-    fn new(
+    /// Connects a data channel to the core of its stream. `key` names the channel to its owner.
+    pub fn new(
         key: u32,
         kind: Kind,
         dc: RtcDataChannel,
         core: SharedCore,
-        peer: Weak<Peer>,
+        owner: Weak<dyn ChannelOwner>,
     ) -> Rc<Channel> {
         Rc::new_cyclic(|weak: &Weak<Channel>| {
             let with = |f: fn(&Channel)| {
@@ -104,7 +106,7 @@ impl Channel {
                 kind,
                 dc,
                 core,
-                peer,
+                owner,
                 weak: weak.clone(),
                 is_flush_scheduled: Cell::new(false),
                 lingering: Cell::new(false),
@@ -129,10 +131,10 @@ impl Channel {
         let mut core = lock(&self.core);
         core.receive(Uint8Array::new(&buffer).to_vec().into());
         if self.kind == Kind::Handshake
-            && let Some(peer) = self.peer.upgrade()
+            && let Some(owner) = self.owner.upgrade()
         {
             // Apply it at once: the server may open streams before our Noise handshake is complete.
-            peer.announced(core.peer_window());
+            owner.announced(core.peer_window());
         }
         drop(core);
         self.schedule_flush();
@@ -188,8 +190,8 @@ impl Channel {
 
     fn closed(&self) {
         self.detach();
-        if let Some(peer) = self.peer.upgrade() {
-            peer.remove(self.key);
+        if let Some(owner) = self.owner.upgrade() {
+            owner.remove(self.key);
         }
     }
 

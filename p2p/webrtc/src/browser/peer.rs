@@ -4,7 +4,7 @@
 //! connection fails, or it stays disconnected for [`DISCONNECTED_MAX`].
 
 use super::{
-    channel::{Channel, Kind},
+    channel::{Channel, ChannelOwner, Kind},
     js,
 };
 use crate::{Closed, Error, Stream, budget::Budget, stream::Core};
@@ -25,7 +25,7 @@ use std::{
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{RtcDataChannelEvent, RtcPeerConnection, RtcPeerConnectionState};
+use web_sys::{RtcDataChannel, RtcDataChannelEvent, RtcPeerConnection, RtcPeerConnectionState};
 
 /// How long a connection may be disconnected before it counts as lost. Chromium reports a
 /// disconnect after some 5 s of silence, and would wait 15 s more.
@@ -62,32 +62,22 @@ impl Peer {
         &self.pc
     }
 
-    /// Creates a core for a new stream.
-    pub fn new_core(&self) -> Core {
-        Core::new(self.peer_window.get(), self.budget.clone())
-    }
-
-    /// Creates the core of channel 0.
-    pub fn handshake_core(&self) -> Core {
-        Core::handshake(self.budget.clone())
-    }
-
-    /// Sets the window that the remote announced on channel 0, or in its session description.
-    pub fn announced(&self, window: Option<u64>) {
-        self.peer_window.set(window);
-    }
-
-    /// Stores a channel until [`Peer::remove`].
-    pub fn insert(&self, channel: impl FnOnce(u32) -> Rc<Channel>) -> Rc<Channel> {
+    /// Attaches a data channel, which the connection holds until the channel closes.
+    pub fn attach(self: &Rc<Self>, dc: RtcDataChannel, kind: Kind) -> Rc<Channel> {
+        let core = match kind {
+            Kind::Handshake => Core::handshake(self.budget.clone()),
+            _ => Core::new(self.peer_window.get(), self.budget.clone()),
+        };
         let key = self.next_key.replace(self.next_key.get().wrapping_add(1));
-        let channel = channel(key);
+        let owner: Weak<dyn ChannelOwner> = self.weak.clone();
+        let channel = Channel::new(key, kind, dc, core.shared(), owner);
         self.channels.borrow_mut().insert(key, channel.clone());
         channel
     }
 
-    /// Removes a closed channel.
-    pub fn remove(&self, key: u32) {
-        self.channels.borrow_mut().remove(&key);
+    /// Sets the window that the remote announced on channel 0, or in its session description.
+    pub fn set_window(&self, window: Option<u64>) {
+        self.peer_window.set(window);
     }
 
     fn is_lost(&self) -> bool {
@@ -110,7 +100,7 @@ impl Peer {
             event.channel().close();
             return;
         }
-        let channel = Channel::attach(self, event.channel(), Kind::Inbound);
+        let channel = self.attach(event.channel(), Kind::Inbound);
         if let Some(inbound) = &*self.inbound.borrow() {
             let _ = inbound.unbounded_send(channel.stream());
         }
@@ -168,6 +158,16 @@ impl Peer {
         self.lost();
         self.pc.close();
         self.callbacks.borrow_mut().take();
+    }
+}
+
+impl ChannelOwner for Peer {
+    fn announced(&self, window: Option<u64>) {
+        self.set_window(window);
+    }
+
+    fn remove(&self, key: u32) {
+        self.channels.borrow_mut().remove(&key);
     }
 }
 
@@ -246,9 +246,7 @@ impl StreamMuxer for Connection {
             .unchecked_ref::<js_sys::Function>()
             .call1(&self.peer.pc, &"".into())
             .map_err(js)?;
-        Poll::Ready(Ok(
-            Channel::attach(&self.peer, channel.unchecked_into(), Kind::Outbound).stream()
-        ))
+        Poll::Ready(Ok(self.peer.attach(channel.unchecked_into(), Kind::Outbound).stream()))
     }
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -17,9 +17,10 @@ use crate::{
     budget::{Budget, Pool},
     ice_server::{IceServer, IceServers},
     signal::{
-        BadSignal, CANDIDATES_MAX, Role, SIGNALLING_TIMEOUT,
+        BadSignal, Role, SIGNALLING_TIMEOUT,
         description::with_window,
         exchange::{Exchange, Received},
+        limits::CANDIDATES_MAX,
         message::{self, Message},
     },
     stream::RECV_WINDOW,
@@ -92,8 +93,10 @@ impl Signaller {
             let mut timeout = Delay::new(SIGNALLING_TIMEOUT).fuse();
             let exchange = this.exchange(stream, role).fuse();
             futures::pin_mut!(exchange);
-            let connection =
-                futures::select! { result = exchange => result?, () = timeout => return Err(Error::Timeout) };
+            let connection = futures::select! {
+                result = exchange => result?,
+                () = timeout => return Err(Error::Timeout),
+            };
             let mut connected = this.connected.borrow_mut();
             connected.retain(|(_, peer)| peer.strong_count() > 0);
             connected.push((peer, Rc::downgrade(connection.peer())));
@@ -179,11 +182,15 @@ impl Signaller {
             }
             futures::select! {
                 candidate = candidates.select_next_some() => {
-                    let room = if candidate.is_turn { CANDIDATES_MAX } else { CANDIDATES_BEFORE_TURN_MAX };
+                    let room = match candidate.is_turn {
+                        true => CANDIDATES_MAX,
+                        false => CANDIDATES_BEFORE_TURN_MAX,
+                    };
                     if sent < room {
                         sent += 1;
                         // A remote that is connected already may have ended the stream.
-                        let _ = message::write(&mut write, &Message::Candidate(candidate.json)).await;
+                        let message = Message::Candidate(candidate.json);
+                        let _ = message::write(&mut write, &message).await;
                     }
                 }
                 received = incoming.next() => {
@@ -211,7 +218,7 @@ impl<R: AsyncRead + Unpin> Remote<R> {
     async fn describe(&mut self, peer: &Rc<Peer>, kind: RtcSdpType) -> Result<(), Error> {
         let message = message::read(&mut self.read).await?;
         if let Received::Description { sdp, window } = self.exchange.receive(message)? {
-            peer.announced(window);
+            peer.set_window(window);
             JsFuture::from(peer.pc().set_remote_description(&description(kind, &sdp)))
                 .await
                 .map_err(js)?;
@@ -292,7 +299,7 @@ async fn add_candidate(pc: &RtcPeerConnection, json: &str) -> Result<(), Error> 
         JsFuture::from(pc.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(init))).await;
     if let Err(error) = added {
         // This browser does not support the candidate; it may support others.
-        tracing::debug!(?error, "a candidate is of no use here");
+        tracing::debug!(?error, "cannot use an ICE candidate");
     }
     Ok(())
 }

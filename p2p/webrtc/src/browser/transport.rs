@@ -4,7 +4,7 @@
 //! address names a peer, another identity.
 
 use super::{
-    channel::{Channel, Kind},
+    channel::Kind,
     js,
     peer::{Connection, Peer},
 };
@@ -123,7 +123,7 @@ async fn dial(
     init.set_negotiated(true);
     init.set_id(0);
     let channel = pc.create_data_channel_with_data_channel_dict("", &init);
-    let stream = Channel::attach(peer, channel, Kind::Handshake).stream();
+    let stream = peer.attach(channel, Kind::Handshake).stream();
 
     let (client, credential) = offer(pc, config.version).await?;
     let answer = sdp::answer(addr.socket, &server, &credential);

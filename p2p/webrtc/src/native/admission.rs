@@ -10,7 +10,7 @@
 //! cost within these limits. Existing connections are not affected: their datagrams do not pass
 //! admission.
 
-use super::Config;
+use super::config::Config;
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},

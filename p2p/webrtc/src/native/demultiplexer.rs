@@ -10,8 +10,8 @@ use super::{
     ice,
     muxer::Connection,
     routes::{self, Datagram, Link, RouteGuard, Routes},
+    shared::{HANDSHAKE_TIMEOUT, Shared, Upgrade},
     socket::{Buffers, Received, Socket},
-    transport::{HANDSHAKE_TIMEOUT, Shared, Upgrade},
 };
 use crate::{Closed, Error, auth, budget::Budget};
 use futures::FutureExt;

@@ -8,8 +8,8 @@ use super::{
     demultiplexer::{read_for, spawn},
     driver::Driver,
     muxer::Connection,
+    shared::{HANDSHAKE_TIMEOUT, Shared},
     socket::Socket,
-    transport::{HANDSHAKE_TIMEOUT, Shared},
 };
 use crate::{
     Closed, Error, Violation,

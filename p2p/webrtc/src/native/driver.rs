@@ -8,26 +8,22 @@
 
 use super::{
     channels::{Channels, Command},
-    dtls, ice,
+    dtls,
+    engine::{self, engine_error},
+    ice,
     muxer::Connection,
     routes::{Datagram, RouteGuard},
+    shared::Shared,
     socket::{Batch, Socket},
-    transport::Shared,
 };
-use crate::{
-    Closed, DialVersion, Error, Stream, Violation,
-    addr::Fingerprint,
-    budget::Budget,
-    frame::MAX_MESSAGE,
-    version::{V1, V2},
-};
+use crate::{Closed, Error, Stream, Violation, addr::Fingerprint, budget::Budget};
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 use str0m::{
-    Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc, RtcConfig,
+    Event, IceConnectionState, Input, Output, Rtc,
     channel::{ChannelConfig, ChannelId},
     crypto::CryptoProvider,
     net::{Protocol, Receive},
@@ -68,8 +64,8 @@ pub struct Driver {
     socket: Arc<Socket>,
     /// The local address given to str0m; with a socket on 0.0.0.0 any address will do.
     local: SocketAddr,
-    /// With a socket on 0.0.0.0: the local address that each source has used, from which the answer
-    /// must be sent.
+    /// With a socket on 0.0.0.0: the local address that each source has used, from which the
+    /// answer must be sent.
     local_ips: Vec<(SocketAddr, IpAddr)>,
     /// Datagrams to send, and their destination.
     batch: Batch,
@@ -118,22 +114,7 @@ impl Driver {
             });
         }
         let stun_key = c.server_ufrag.clone();
-        let server = IceCreds { ufrag: c.server_ufrag.clone(), pass: c.server_ufrag };
-        let client = IceCreds { ufrag: c.client_ufrag, pass: c.client_pwd };
-        let mut rtc = engine(shared, local, server, |config| {
-            // Noise authenticates the client's real fingerprint.
-            config.set_ice_lite(true).set_fingerprint_verification(false)
-        })?;
-        let mut api = rtc.direct_api();
-        api.set_ice_controlling(false);
-        api.set_remote_ice_credentials(client);
-        // str0m requires a fingerprint, and does not check it here.
-        api.set_remote_fingerprint(str0m::config::Fingerprint {
-            hash_func: "sha-256".into(),
-            bytes: vec![0; 32],
-        });
-        api.start_dtls(false).map_err(engine_error)?;
-        api.start_sctp(false);
+        let rtc = engine::server(shared, local, c)?;
         Ok(Self::new(rtc, socket, local, Some(route_guard), datagrams, budget, stun_key, shared))
     }
 
@@ -147,30 +128,7 @@ impl Driver {
         datagrams: mpsc::Receiver<Datagram>,
         budget: Arc<Budget>,
     ) -> Result<(Self, Connection, Ready), Error> {
-        let mut own = IceCreds::new();
-        let credential = match shared.config.dial_version {
-            DialVersion::V2 => format!("{V2}{}", own.pass),
-            DialVersion::V1 => {
-                let credential = format!("{V1}{}", own.pass);
-                own = IceCreds { ufrag: credential.clone(), pass: credential.clone() };
-                credential
-            }
-        };
-        let mut rtc =
-            engine(shared, local, own, |config| config.set_fingerprint_verification(true))?;
-        rtc.add_remote_candidate(Candidate::host(remote, Protocol::Udp).map_err(engine_error)?);
-        let mut api = rtc.direct_api();
-        api.set_ice_controlling(true);
-        api.set_remote_ice_credentials(IceCreds {
-            ufrag: credential.clone(),
-            pass: credential.clone(),
-        });
-        api.set_remote_fingerprint(str0m::config::Fingerprint {
-            hash_func: "sha-256".into(),
-            bytes: server.0.to_vec(),
-        });
-        api.start_dtls(true).map_err(engine_error)?;
-        api.start_sctp(true);
+        let (rtc, credential) = engine::client(shared, local, remote, server)?;
         Ok(Self::new(rtc, socket, local, None, datagrams, budget, credential, shared))
     }
 
@@ -485,25 +443,4 @@ impl Driver {
         }
         Ok(())
     }
-}
-
-/// Creates an engine with the settings that both halves share.
-fn engine(
-    shared: &Shared,
-    local: SocketAddr,
-    credentials: IceCreds,
-    role: impl FnOnce(RtcConfig) -> RtcConfig,
-) -> Result<Rtc, Error> {
-    let config = Rtc::builder()
-        .set_local_ice_credentials(credentials)
-        .set_dtls_cert(shared.certificate.dtls())
-        .set_sctp_max_buffered_amount(shared.config.send_buffer)
-        .set_sctp_max_message_size(MAX_MESSAGE as u32);
-    let mut rtc = role(config).build(Instant::now());
-    rtc.add_local_candidate(Candidate::host(local, Protocol::Udp).map_err(engine_error)?);
-    Ok(rtc)
-}
-
-fn engine_error(error: impl std::fmt::Display) -> Error {
-    Error::Engine(error.to_string())
 }

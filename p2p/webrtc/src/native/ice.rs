@@ -88,7 +88,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_datagram_is_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_datagram_is_read_without_a_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
             let mut request = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
             request.extend([0; 12]);
             request.extend(&bytes);
@@ -100,7 +102,9 @@ mod tests {
         }
 
         #[test]
-        fn whatever_is_accepted_is_safe_to_use(name in "(libp2p\\+webrtc\\+v[123]/)?[a-zA-Z0-9+/ :\r\n]{0,300}") {
+        fn whatever_is_accepted_is_safe_to_use(
+            name in "(libp2p\\+webrtc\\+v[123]/)?[a-zA-Z0-9+/ :\r\n]{0,300}",
+        ) {
             if let Some(c) = credentials(&name) {
                 for s in [&c.server_ufrag, &c.client_ufrag, &c.client_pwd] {
                     prop_assert!(is_ice_string(s, 4));

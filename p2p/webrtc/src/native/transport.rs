@@ -4,16 +4,18 @@
 //! refuses addresses that are not exactly WebRTC-direct, and dials without a `/certhash`.
 
 use super::{
-    Certificate, Config,
     admission::Admission,
+    certificate::Certificate,
+    config::Config,
     demultiplexer::{Demultiplexer, Incoming},
     dialer,
     muxer::Connection,
     routes::Routes,
+    shared::{Shared, Upgrade},
     socket::Socket,
 };
 use crate::{Error, addr, budget::Pool};
-use futures::{FutureExt, future::BoxFuture};
+use futures::FutureExt;
 use if_watch::{IfEvent, tokio::IfWatcher};
 use libp2p_core::{
     Multiaddr,
@@ -27,25 +29,9 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
-use str0m::crypto::CryptoProvider;
 use tokio::{sync::mpsc, task::AbortHandle};
-
-/// Time limit from the first datagram to an authenticated peer.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// A handshake in progress.
-pub type Upgrade = BoxFuture<'static, Result<(PeerId, Connection), Error>>;
-
-/// State that the connections of one transport share.
-pub struct Shared {
-    pub keys: Keypair,
-    pub certificate: Certificate,
-    pub config: Config,
-    pub admission: Arc<Admission>,
-    pub pool: Arc<Pool>,
-    pub crypto: CryptoProvider,
-}
 
 /// WebRTC-direct over UDP. Removing a listener ends its connections, which share its socket.
 pub struct Transport {

@@ -10,7 +10,10 @@
 //! the text that is sent, not to the browser's own description, which must not be changed before it
 //! is set. Implementations that do not support the attribute skip it (RFC 8866, 5.13).
 
-use super::{BadSignal, CANDIDATE_LEN_MAX, CANDIDATES_MAX, SDP_LEN_MAX};
+use super::{
+    error::BadSignal,
+    limits::{CANDIDATE_LEN_MAX, CANDIDATES_MAX, SDP_LEN_MAX},
+};
 use crate::sdp;
 
 const WINDOW: &str = "tequio-window";
@@ -219,7 +222,10 @@ pub mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_judged_without_a_panic(text in "((m=application 9 |a=(fingerprint:|tequio-window:)?)?\\PC{0,40}\r?\n){0,20}") {
+        fn any_text_is_judged_without_a_panic(
+            text in
+                "((m=application 9 |a=(fingerprint:|tequio-window:)?)?\\PC{0,40}\r?\n){0,20}",
+        ) {
             let _ = check(&text);
         }
     }

@@ -1,6 +1,20 @@
 //! Checks the order of the remote's messages: its description first and once, then candidates.
 
-use super::{BadSignal, CANDIDATE_LEN_MAX, CANDIDATES_MAX, Role, description, message::Message};
+use super::{
+    description,
+    error::BadSignal,
+    limits::{CANDIDATE_LEN_MAX, CANDIDATES_MAX},
+    message::Message,
+};
+
+/// The role of one side in the signalling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Opened the stream; sends the offer.
+    Dialer,
+    /// Sends the answer.
+    Listener,
+}
 
 /// The state of the remote's half of an exchange. It stores no text: each message is checked and
 /// returned.
@@ -87,7 +101,10 @@ mod tests {
     use super::*;
     use crate::signal::description::{tests::offer, with_window};
 
-    const CANDIDATE: &str = r#"{"candidate":"candidate:1 1 udp 1 192.0.2.1 9 typ host","sdpMid":"0","sdpMLineIndex":0}"#;
+    const CANDIDATE: &str = concat!(
+        r#"{"candidate":"candidate:1 1 udp 1 192.0.2.1 9 typ host","#,
+        r#""sdpMid":"0","sdpMLineIndex":0}"#
+    );
 
     fn candidate() -> Option<Message> {
         Some(Message::Candidate(CANDIDATE.into()))

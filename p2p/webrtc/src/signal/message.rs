@@ -11,13 +11,10 @@
 //! It refuses lengths above [`MESSAGE_LEN_MAX`] before anything is read, and text that is not
 //! UTF-8. Unknown fields are skipped, as protobuf asks.
 
-use super::{BadSignal, SDP_LEN_MAX};
+use super::{error::BadSignal, limits::MESSAGE_LEN_MAX};
 use crate::frame::{put_uvarint, take_bytes, take_uvarint};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use std::io;
-
-/// Longest message without its length: a description, its tags, and room for unknown fields.
-pub const MESSAGE_LEN_MAX: usize = SDP_LEN_MAX + 64;
 
 const TAG_TYPE: u64 = 1 << 3;
 const TAG_DATA: u64 = 2 << 3 | 2;
@@ -177,7 +174,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decoding_inverts_encoding(texts in prop::collection::vec((0..3u8, "\\PC{0,300}"), 0..5)) {
+        fn decoding_inverts_encoding(
+            texts in prop::collection::vec((0..3u8, "\\PC{0,300}"), 0..5),
+        ) {
             let messages: Vec<_> = texts.into_iter().map(|(kind, text)| match kind {
                 0 => Message::Offer(text),
                 1 => Message::Answer(text),

@@ -200,7 +200,11 @@ impl Core {
             self.unread + n > LEGACY_CAP
         };
         if overrun || !self.budget.charge(n + ENTRY_COST) {
-            tracing::debug!(unread = self.unread, overrun, "remote sent more than fits");
+            tracing::debug!(
+                unread = self.unread,
+                overrun,
+                "the remote sent more than the receive window"
+            );
             return false;
         }
         self.unread += n;

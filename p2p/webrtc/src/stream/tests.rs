@@ -225,7 +225,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => prop::collection::vec(any::<u8>(), 0..100).prop_map(Step::Bytes),
-        4 => (0..5u8, 0..16_000u16, any::<Option<u64>>()).prop_map(|(f, n, w)| Step::Frame(f, n, w)),
+        4 => (0..5u8, 0..16_000u16, any::<Option<u64>>())
+            .prop_map(|(f, n, w)| Step::Frame(f, n, w)),
         2 => any::<u16>().prop_map(Step::Read),
         2 => any::<u16>().prop_map(Step::Write),
         1 => Just(Step::Close),
@@ -239,7 +240,10 @@ proptest! {
     /// For any behaviour of the remote and the application: no panic, the bounds hold, and all
     /// memory is accounted for at the end.
     #[test]
-    fn any_sequence_keeps_the_accounts(steps in prop::collection::vec(step(), 0..200), grants in any::<bool>()) {
+    fn any_sequence_keeps_the_accounts(
+        steps in prop::collection::vec(step(), 0..200),
+        grants in any::<bool>(),
+    ) {
         let (pool, budget) = budget(4 * RECV_WINDOW as usize);
         let mut core = Core::new(grants.then_some(1000), budget);
         for step in steps {
@@ -270,7 +274,9 @@ proptest! {
 
     /// Bytes arrive as written, for any interleaving of the two sides.
     #[test]
-    fn bytes_arrive_in_order(sizes in prop::collection::vec((1usize..60_000, 1usize..60_000), 1..60)) {
+    fn bytes_arrive_in_order(
+        sizes in prop::collection::vec((1usize..60_000, 1usize..60_000), 1..60),
+    ) {
         let (mut a, mut b) = pair();
         let (mut next_out, mut next_in) = (0u8, 0u8);
         for (write, read) in sizes {

@@ -1,4 +1,5 @@
-//! What simplex asks of a validator's application: payloads, their validity, and somebody to report to.
+//! What simplex asks of a validator's application: payloads, their validity, and somebody to report
+//! to.
 
 use std::{marker::PhantomData, sync::Arc};
 

@@ -10,8 +10,10 @@ simplex-peer [--nodes N] [--seconds S] [--interval-ms MS] [--scheme bls|ed25519]
     measures commonware simplex with empty blocks and prints one line of JSON
       --nodes N         validators, 2 to 64 (default: 4)
       --seconds S       time to measure, 1 to 3600 (default: 20), after a second that warms up
-      --interval-ms MS  least time from one proposal to the next, 0 to 60000 (default: 200); 0: as fast as it goes
-      --scheme NAME     bls: BLS12-381 multi-signatures, in G1 (default); ed25519: lists of Ed25519 signatures
+      --interval-ms MS  least time from one proposal to the next, 0 to 60000 (default: 200); 0: as
+                        fast as it goes
+      --scheme NAME     bls: BLS12-381 multi-signatures, in G1 (default); ed25519: lists of Ed25519
+                        signatures
       --dir DIR         where the journals are: the disk to measure (default: a temporary folder)
 ";
 
@@ -48,7 +50,13 @@ impl Scheme {
 
 impl Default for Arguments {
     fn default() -> Self {
-        Self { nodes: 4, seconds: 20, interval: Duration::from_millis(200), scheme: Scheme::Bls, dir: None }
+        Self {
+            nodes: 4,
+            seconds: 20,
+            interval: Duration::from_millis(200),
+            scheme: Scheme::Bls,
+            dir: None,
+        }
     }
 }
 
@@ -63,13 +71,21 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         match argument {
             Long("nodes") => arguments.nodes = parser.value()?.parse()?,
             Long("seconds") => arguments.seconds = parser.value()?.parse()?,
-            Long("interval-ms") => arguments.interval = Duration::from_millis(parser.value()?.parse()?),
+            Long("interval-ms") => {
+                arguments.interval = Duration::from_millis(parser.value()?.parse()?)
+            }
             Long("dir") => arguments.dir = Some(parser.value()?.into()),
             Long("scheme") => {
                 arguments.scheme = match parser.value()?.string()?.as_str() {
                     "bls" => Scheme::Bls,
                     "ed25519" => Scheme::Ed25519,
-                    other => return Err(format!("--scheme is bls or ed25519, not {other:?}").into()),
+                    other => {
+                        return Err(format!(
+                            "--scheme is bls or ed25519, not \
+                                                 {other:?}"
+                        )
+                        .into());
+                    }
                 }
             }
             Short('h') | Long("help") => return Ok(Command::Help),
@@ -98,9 +114,22 @@ mod tests {
 
     #[test]
     fn all_options_are_taken() {
-        let line = ["--nodes=7", "--seconds", "3", "--interval-ms", "0", "--scheme", "ed25519", "--dir", "here"];
+        let line = [
+            "--nodes=7",
+            "--seconds",
+            "3",
+            "--interval-ms",
+            "0",
+            "--scheme",
+            "ed25519",
+            "--dir",
+            "here",
+        ];
         let Ok(Command::Measure(arguments)) = parse(&line) else { panic!("not a measurement") };
-        assert_eq!((arguments.nodes, arguments.seconds, arguments.interval), (7, 3, Duration::ZERO));
+        assert_eq!(
+            (arguments.nodes, arguments.seconds, arguments.interval),
+            (7, 3, Duration::ZERO)
+        );
         assert_eq!((arguments.scheme, arguments.dir), (Scheme::Ed25519, Some("here".into())));
     }
 

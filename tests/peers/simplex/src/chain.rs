@@ -1,4 +1,5 @@
-//! What all validators of the process share: when each payload was proposed, and what each of them has seen of it.
+//! What all validators of the process share: when each payload was proposed, and what each of them
+//! has seen of it.
 
 use std::{
     collections::HashMap,
@@ -68,8 +69,8 @@ impl Chain {
         digest
     }
 
-    /// A validator has the certificate that makes a payload final. What it had already, directly or by a descendant, is
-    /// no news.
+    /// A validator has the certificate that makes a payload final. What it had already, directly or
+    /// by a descendant, is no news.
     pub fn finalized(&self, validator: usize, payload: &Digest) {
         let mut state = self.state();
         let Some(Proposal { height, at }) = state.proposals.get(payload).copied() else { return };
@@ -83,7 +84,8 @@ impl Chain {
     /// A validator has had a vote from another, or its own.
     pub fn heard(&self, validator: usize, signer: usize) {
         let mut state = self.state();
-        let heard = state.validators.get_mut(validator).and_then(|progress| progress.heard.get_mut(signer));
+        let heard =
+            state.validators.get_mut(validator).and_then(|progress| progress.heard.get_mut(signer));
         if let Some(heard) = heard {
             *heard = true;
         }
@@ -97,7 +99,10 @@ impl Chain {
     /// Whether every validator has heard every other, and all have decided.
     pub fn is_ready(&self) -> bool {
         let state = self.state();
-        state.validators.iter().all(|progress| progress.height > 1 && progress.heard.iter().all(|heard| *heard))
+        state
+            .validators
+            .iter()
+            .all(|progress| progress.height > 1 && progress.heard.iter().all(|heard| *heard))
     }
 
     /// Heights of all validators.
@@ -110,7 +115,8 @@ impl Chain {
         self.state().validators.first().map_or(0, |progress| progress.height)
     }
 
-    /// Milliseconds from proposal to finality at each validator, sorted, and views skipped; both since the last call.
+    /// Milliseconds from proposal to finality at each validator, sorted, and views skipped; both
+    /// since the last call.
     pub fn take(&self) -> (Vec<f64>, u64) {
         let mut state = self.state();
         let mut samples = std::mem::take(&mut state.final_ms);

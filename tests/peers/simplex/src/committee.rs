@@ -32,9 +32,11 @@ pub struct Committee {
 }
 
 impl Committee {
-    /// New keys. The process has made all of them itself, so none has to prove that its owner has it.
+    /// New keys. The process has made all of them itself, so none has to prove that its owner has
+    /// it.
     pub fn generate(context: &mut tokio::Context, nodes: u16) -> Self {
-        let mut identities: Vec<_> = (0..nodes).map(|_| PrivateKey::random(&mut *context)).collect();
+        let mut identities: Vec<_> =
+            (0..nodes).map(|_| PrivateKey::random(&mut *context)).collect();
         identities.sort_by_key(PrivateKey::public_key);
         let voting = identities.iter().map(|_| Private::random(&mut *context)).collect();
         Self { identities, voting }
@@ -49,16 +51,28 @@ impl Committee {
     pub fn bls(&self) -> anyhow::Result<Vec<bls12381_multisig::Scheme<PublicKey, Group>>> {
         let voting = self.voting.iter().map(ops::compute_public::<Group>);
         let members: BiMap<PublicKey, Voting> =
-            self.keys().zip(voting).try_collect().map_err(|error| anyhow!("two validators share a key: {error:?}"))?;
-        let seat = |key: &Private| bls12381_multisig::Scheme::signer(NAMESPACE, members.clone(), key.clone());
+            self.keys().zip(voting).try_collect().map_err(|error| {
+                anyhow!(
+                    "two validators share a \
+                                                                           key: {error:?}"
+                )
+            })?;
+        let seat = |key: &Private| {
+            bls12381_multisig::Scheme::signer(NAMESPACE, members.clone(), key.clone())
+        };
         self.voting.iter().map(seat).collect::<Option<_>>().context("a validator is no member")
     }
 
     /// Votes whose certificate is the list of them.
     pub fn ed25519(&self) -> anyhow::Result<Vec<ed25519::Scheme>> {
-        let members: Set<PublicKey> =
-            self.keys().try_collect().map_err(|error| anyhow!("two validators share a key: {error:?}"))?;
-        let seat = |key: &PrivateKey| ed25519::Scheme::signer(NAMESPACE, members.clone(), key.clone());
+        let members: Set<PublicKey> = self.keys().try_collect().map_err(|error| {
+            anyhow!(
+                "two validators share a key: \
+                                                               {error:?}"
+            )
+        })?;
+        let seat =
+            |key: &PrivateKey| ed25519::Scheme::signer(NAMESPACE, members.clone(), key.clone());
         self.identities.iter().map(seat).collect::<Option<_>>().context("a validator is no member")
     }
 }

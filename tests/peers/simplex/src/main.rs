@@ -1,9 +1,11 @@
-//! Commonware's simplex as the peer of `tequio bench consensus`: the same number of validators in one process, over
-//! real TCP sockets on loopback and with real syncs to the disk, counted in the same way.
+//! Commonware's simplex as the peer of `tequio bench consensus`: the same number of validators in
+//! one process, over real TCP sockets on loopback and with real syncs to the disk, counted in the
+//! same way.
 //!
-//! The blocks are empty: a payload is the digest of its view and its parent, which every validator computes for itself,
-//! so no block has to travel or to be stored. What remains is agreement: votes, certificates, the journal that each
-//! validator syncs before it sends, and encrypted connections between all of them.
+//! The blocks are empty: a payload is the digest of its view and its parent, which every validator
+//! computes for itself, so no block has to travel or to be stored. What remains is agreement:
+//! votes, certificates, the journal that each validator syncs before it sends, and encrypted
+//! connections between all of them.
 
 mod application;
 mod arguments;
@@ -55,8 +57,12 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Value> {
     let measured = tokio::Runner::new(config).start(async |mut context| {
         let committee = Committee::generate(&mut context, arguments.nodes);
         match arguments.scheme {
-            Scheme::Bls => validators::measure(context, arguments, &committee, committee.bls()?).await,
-            Scheme::Ed25519 => validators::measure(context, arguments, &committee, committee.ed25519()?).await,
+            Scheme::Bls => {
+                validators::measure(context, arguments, &committee, committee.bls()?).await
+            }
+            Scheme::Ed25519 => {
+                validators::measure(context, arguments, &committee, committee.ed25519()?).await
+            }
         }
     });
     fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
@@ -69,12 +75,14 @@ fn object(arguments: &Arguments, measured: &Measured) -> Value {
     json!({
         "peer": "commonware simplex", "version": locked_version("commonware-consensus"),
         "nodes": arguments.nodes, "scheme": arguments.scheme.name(),
-        "interval_ms": Duration::as_millis(&arguments.interval) as u64, "seconds": elapsed_s.round(),
+        "interval_ms": Duration::as_millis(&arguments.interval) as u64,
+        "seconds": elapsed_s.round(),
         "decisions": decisions, "decisions_per_s": machine::round(*decisions as f64 / elapsed_s),
         "skipped_views": skipped,
         "p50_ms": machine::percentile(final_ms, 50), "p95_ms": machine::percentile(final_ms, 95),
         "p99_ms": machine::percentile(final_ms, 99),
-        "cpu_s_per_decision": machine::round(cpu_s / each), "cores_busy": machine::round(cpu_s / elapsed_s),
+        "cpu_s_per_decision": machine::round(cpu_s / each),
+        "cores_busy": machine::round(cpu_s / elapsed_s),
         "bytes_per_decision": (*bytes as f64 / each / f64::from(arguments.nodes)).round(),
     })
 }
@@ -84,7 +92,16 @@ fn locked_version(package: &str) -> &'static str {
     let mut lines = include_str!("../Cargo.lock").lines();
     let name = format!("name = \"{package}\"");
     lines.find(|line| *line == name);
-    lines.next().and_then(|line| line.strip_prefix("version = \"")?.strip_suffix('"')).unwrap_or("unknown")
+    lines
+        .next()
+        .and_then(|line| {
+            line.strip_prefix(
+                "version = \
+                                                    \"",
+            )?
+            .strip_suffix('"')
+        })
+        .unwrap_or("unknown")
 }
 
 #[cfg(test)]
@@ -100,7 +117,8 @@ mod tests {
     #[test]
     fn four_validators_decide_with_either_scheme() {
         for scheme in [Scheme::Bls, Scheme::Ed25519] {
-            let arguments = Arguments { scheme, seconds: 1, interval: Duration::ZERO, ..Arguments::default() };
+            let arguments =
+                Arguments { scheme, seconds: 1, interval: Duration::ZERO, ..Arguments::default() };
             let object = measure(&arguments).unwrap();
             assert!(object["decisions"].as_u64().unwrap() > 0, "{object}");
             assert!(object["p50_ms"].as_f64().unwrap() > 0.0, "{object}");

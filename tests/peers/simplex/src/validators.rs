@@ -9,7 +9,9 @@ use std::{
 
 use anyhow::{Context as _, anyhow, ensure};
 use commonware_consensus::{
-    simplex::{self, Engine, Floor, ForwardPolicy, SkipPolicy, elector::RoundRobin, scheme::Scheme},
+    simplex::{
+        self, Engine, Floor, ForwardPolicy, SkipPolicy, elector::RoundRobin, scheme::Scheme,
+    },
     types::{Epoch, ViewDelta},
 };
 use commonware_cryptography::{
@@ -43,12 +45,15 @@ use crate::{
 };
 
 const START_WAIT: Duration = Duration::from_secs(120);
-/// A leader has this long to propose, on top of the time that it is told to wait; the same as in our bench.
+/// A leader has this long to propose, on top of the time that it is told to wait; the same as in
+/// our bench.
 const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const CERTIFICATION_TIMEOUT: Duration = Duration::from_secs(10);
-/// Messages a second from one validator to another on one channel. A view needs two votes and two certificates.
+/// Messages a second from one validator to another on one channel. A view needs two votes and two
+/// certificates.
 const MESSAGES_PER_SECOND: NonZeroU32 = NonZeroU32::new(4096).unwrap();
-/// How many of them at once. The network sets aside places for a burst from every peer, on each channel of each validator.
+/// How many of them at once. The network sets aside places for a burst from every peer, on each
+/// channel of each validator.
 const MESSAGES_BURST: NonZeroU32 = NonZeroU32::new(32).unwrap();
 const HANDSHAKES_PER_SECOND: NonZeroU32 = NonZeroU32::new(256).unwrap();
 const MAILBOX: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
@@ -68,7 +73,8 @@ pub struct Measured {
     pub final_ms: Vec<f64>,
 }
 
-/// Runs the committee: until all are at work together, a second more, and then the time that is measured.
+/// Runs the committee: until all are at work together, a second more, and then the time that is
+/// measured.
 pub async fn measure<S>(
     context: tokio::Context,
     arguments: &Arguments,
@@ -86,13 +92,19 @@ where
     }
     let until = Instant::now() + START_WAIT;
     while !chain.is_ready() {
-        ensure!(Instant::now() < until, "the validators do not come together: heights {:?}", chain.heights());
+        ensure!(
+            Instant::now() < until,
+            "the validators do not come together: heights \
+                                         {:?}",
+            chain.heights()
+        );
         context.sleep(Duration::from_millis(50)).await;
     }
     // As in our bench, the first second warms caches and connections.
     context.sleep(Duration::from_secs(1)).await;
     chain.take();
-    let (began, cpu_s, bytes) = (Instant::now(), machine::cpu_seconds()?, machine::loopback_bytes()?);
+    let (began, cpu_s, bytes) =
+        (Instant::now(), machine::cpu_seconds()?, machine::loopback_bytes()?);
     let height = chain.height();
     context.sleep(Duration::from_secs(arguments.seconds)).await;
     let (elapsed_s, cpu_s) = (began.elapsed().as_secs_f64(), machine::cpu_seconds()? - cpu_s);
@@ -135,12 +147,20 @@ where
         allowed_handshake_rate_per_ip: handshakes,
         allowed_handshake_rate_per_subnet: handshakes,
         tracked_peer_sets: NonZeroUsize::MIN,
-        ..lookup::Config::local(handshake, NAMESPACE, *listen, size.try_into()?, message_bytes, MAILBOX)
+        ..lookup::Config::local(
+            handshake,
+            NAMESPACE,
+            *listen,
+            size.try_into()?,
+            message_bytes,
+            MAILBOX,
+        )
     };
     let (mut network, mut oracle) = Network::new(context.child("network"), network);
     oracle.track(0, peers.clone());
     let messages = Quota::per_second(MESSAGES_PER_SECOND).allow_burst(MESSAGES_BURST);
-    let [votes, certificates, resolver] = [0, 1, 2].map(|channel| network.register(channel, messages));
+    let [votes, certificates, resolver] =
+        [0, 1, 2].map(|channel| network.register(channel, messages));
     network.start();
 
     let application = Application::new(context.child("application"), chain.clone());
@@ -152,7 +172,8 @@ where
         relay: application,
         reporter: Reports::new(chain.clone(), number),
         track_historical_votes: false,
-        // The cores are shared by all validators: one more thread for each would only get in the others' way.
+        // The cores are shared by all validators: one more thread for each would only get in the
+        // others' way.
         strategy: Sequential,
         partition: format!("validator-{number}"),
         mailbox_size: MAILBOX,
@@ -175,11 +196,19 @@ where
     Ok(())
 }
 
-/// A free port on loopback for each. They are free when this returns, and taken again a moment later.
+/// A free port on loopback for each. They are free when this returns, and taken again a moment
+/// later.
 fn addresses(committee: &Committee) -> anyhow::Result<Map<PublicKey, Address>> {
-    let listeners = committee.keys().map(|_| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))));
-    let listeners = listeners.collect::<Result<Vec<_>, _>>().context("cannot listen on loopback")?;
+    let listeners =
+        committee.keys().map(|_| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))));
+    let listeners =
+        listeners.collect::<Result<Vec<_>, _>>().context("cannot listen on loopback")?;
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let addresses = addresses.into_iter().map(Address::from);
-    committee.keys().zip(addresses).try_collect().map_err(|error| anyhow!("two validators share a key: {error:?}"))
+    committee.keys().zip(addresses).try_collect().map_err(|error| {
+        anyhow!(
+            "two validators share a \
+                                                                           key: {error:?}"
+        )
+    })
 }

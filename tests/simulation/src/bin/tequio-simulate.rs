@@ -24,18 +24,21 @@ cargo xtask simulate [--nodes N] [--seeds N] [--from SEED] [--campaign NAME] [--
       --from SEED     the first seed (default 0)
       --churn         members join, leave and change their keys; also with --days
       --regions R     no faults at all, between these regions: site, us2 or aws10
-      --pipeline P    with --regions: hosts open a height before the one below is decided: on, off, auto or mixed (default on)
+      --pipelining P  with --regions: hosts open a height before the one below is decided: on, off,
+                      auto or mixed (default on)
       --every-ms N    with --regions: from one transaction to the next (default 1000)
-      --profile P     with --regions or --days: votes go to all, to collectors, or mixed (default all)
-      --days D        so many days of crashes, partitions and one Byzantine member: how often is a client served?
+      --profile P     with --regions or --days: recipients of votes: all, leader, or mixed (default
+                      all)
+      --days D        so many days of crashes, partitions and one Byzantine member: measures how
+                      often a client is served
       --campaign C    a fixed set of runs instead: test, every-run or long
       --threads N     at a time (default: one for each core)
       --json          the last line on standard output is one JSON object
     one run again:
       --seed S        this seed, with --nodes N and perhaps --churn, or with --twins or --same-trace
-      --directed N    this scenario
+      --scenario N    this scenario
       --crash-at-write HOST:N
-      --bug NAME      this mutant must be found
+      --mutant NAME   this mutant must be found
 ";
 
 struct Options {
@@ -122,10 +125,10 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
                 options.profile = VoteRoutingProfile::named(&name)
                     .ok_or_else(|| format!("there is no profile {name:?}"))?;
             }
-            Long("pipeline") => {
+            Long("pipelining") => {
                 let name = parser.value()?.string()?;
                 options.pipeline = PipelineProfile::named(&name)
-                    .ok_or_else(|| format!("there is no pipeline {name:?}"))?;
+                    .ok_or_else(|| format!("there is no pipelining {name:?}"))?;
             }
             Long("every-ms") => options.every_ms = parser.value()?.parse()?,
             Long("threads") => options.threads = parser.value()?.parse()?,
@@ -133,13 +136,13 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             Long("twins") => options.twins = true,
             Long("same-trace") => options.same_trace = true,
             Long("churn") => options.churn = true,
-            Long("directed") => {
+            Long("scenario") => {
                 options.one = Some(SimulationRun::Scenario(parser.value()?.parse()?))
             }
-            Long("bug") => {
+            Long("mutant") => {
                 let name = parser.value()?.string()?;
                 let mutant =
-                    Mutant::named(&name).ok_or_else(|| format!("there is no bug {name:?}"))?;
+                    Mutant::named(&name).ok_or_else(|| format!("there is no mutant {name:?}"))?;
                 options.one = Some(SimulationRun::FindMutant(mutant, 60_000, 2_000));
             }
             Long("crash-at-write") => {
@@ -209,7 +212,7 @@ fn planned_runs(options: &Options) -> Result<Vec<SimulationRun>, String> {
         None => chaos(options.nodes, options.from, options.seeds),
         Some("test") => [
             vec![
-                soak(1, VoteRoutingProfile::Collectors, false, 0),
+                soak(1, VoteRoutingProfile::Leader, false, 0),
                 soak(1, VoteRoutingProfile::All, true, 0),
             ],
             scenarios_and_crashes(16),
@@ -226,7 +229,7 @@ fn planned_runs(options: &Options) -> Result<Vec<SimulationRun>, String> {
         Some("every-run") => [
             vec![
                 soak(2, VoteRoutingProfile::All, false, 1),
-                soak(2, VoteRoutingProfile::Collectors, true, 1),
+                soak(2, VoteRoutingProfile::Leader, true, 1),
             ],
             scenarios_and_crashes(30),
             chaos(50, 0, 5),
@@ -243,7 +246,7 @@ fn planned_runs(options: &Options) -> Result<Vec<SimulationRun>, String> {
             [false, true]
                 .into_iter()
                 .flat_map(|churn| {
-                    [VoteRoutingProfile::All, VoteRoutingProfile::Collectors]
+                    [VoteRoutingProfile::All, VoteRoutingProfile::Leader]
                         .map(|profile| soak(30, profile, churn, 0))
                 })
                 .collect(),
@@ -276,7 +279,8 @@ fn print_report(options: &Options, report: &Report, elapsed_s: f64) {
         eprintln!("{mutant:?} is found by {by}");
     }
     eprintln!(
-        "{} runs, {} decisions, {} view changes, {} faults, {} violations, {:.0} virtual s in {elapsed_s:.1} s",
+        "{} runs, {} decisions, {} view changes, {} faults, {} violations, {:.0} virtual s in \
+         {elapsed_s:.1} s",
         report.runs,
         sum.decisions,
         sum.view_changes,
@@ -299,13 +303,13 @@ fn print_report(options: &Options, report: &Report, elapsed_s: f64) {
             "seeds": report.runs,
             "decisions": sum.decisions,
             "view_changes": sum.view_changes,
-            "fallbacks": sum.fallbacks,
-            "ahead": sum.pipelined_votes,
+            "collector_fallbacks": sum.fallbacks,
+            "pipelined": sum.pipelined_votes,
             "orphaned": sum.orphaned_votes,
             "faults": sum.faults,
             "violations": report.violations.len(),
             "violated": commands,
-            "bugs_found": found,
+            "mutants_found": found,
             "latency_ms": { "p50": percentile(50), "p95": percentile(95), "p99": percentile(99) },
             "virtual_s": sum.virtual_ms / 1000,
             "elapsed_s": (elapsed_s * 10.0).round() / 10.0,
@@ -337,7 +341,7 @@ fn bench(
         "virtual": true,
         "regions": regions.name(),
         "profile": options.profile.name(),
-        "pipeline": options.pipeline.name(),
+        "pipelining": options.pipeline.name(),
         "every_ms": options.every_ms,
         "decisions_per_s": round(sum.decisions as f64 * 1000.0 / sum.virtual_ms.max(1) as f64),
         "p50_ms": percentile(sorted_ms, 50),
@@ -359,10 +363,12 @@ fn availability_of(availability: &Availability) -> serde_json::Value {
         "clients": availability.clients,
         "late": availability.late,
         "availability_percent": availability.served_per_100_000() as f64 / 1000.0,
-        "beyond_the_bound": availability.beyond_bound,
-        "beyond_the_bound_late": availability.beyond_bound_late,
-        "availability_within_the_bound_percent": availability.served_within_per_100_000() as f64 / 1000.0,
-        "liars_unseated_after_h": availability.unseated_ms.iter().map(|ms| ms / 3_600_000).collect::<Vec<_>>(),
+        "beyond_fault_bound": availability.beyond_bound,
+        "beyond_fault_bound_late": availability.beyond_bound_late,
+        "availability_within_fault_bound_percent":
+            availability.served_within_per_100_000() as f64 / 1000.0,
+        "byzantine_unseated_after_h":
+            availability.unseated_ms.iter().map(|ms| ms / 3_600_000).collect::<Vec<_>>(),
         "outages": outages.len(),
         "mean_time_to_repair_s": round(mean_s),
         "longest_s": outages.iter().max().copied().unwrap_or_default() / 1000,

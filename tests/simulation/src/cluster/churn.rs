@@ -1,7 +1,7 @@
 //! Membership changes: members join, leave, bond more and change their keys at times that the seed
 //! draws, some with keys that are not theirs. A host that receives no new blocks requests them.
 
-use super::{Cluster, SimulationEvent};
+use super::state::{Cluster, SimulationEvent};
 use tequio_core::{
     consensus::{Head, SeatKeys},
     ledger::{Action, Evidence, Key, KeyRegistration, MemberStatus, Transaction},

@@ -1,7 +1,7 @@
 //! Events of a host and outputs of its machine: from the queue into the machine, and from the
 //! machine through Byzantine faults, mutants and checkers into the queue.
 
-use super::{Cluster, SYNC_BLOCKS, SimulationEvent};
+use super::state::{Cluster, SimulationEvent};
 use crate::{
     adversary::{ByzantineSender, receivers},
     disk::{Entry, Write, WriteFate},
@@ -17,6 +17,9 @@ use tequio_core::{
     types::{Height, NodeId, Unverified},
     wire::consensus::{Message, REQUEST_LEN_MAX},
 };
+
+/// Blocks in an answer to a peer that is behind.
+const SYNC_BLOCKS: usize = 8;
 
 impl Cluster {
     pub(super) fn handle_event(&mut self, happening: SimulationEvent) {
@@ -35,7 +38,7 @@ impl Cluster {
             SimulationEvent::Wake { host, life } if is_life(host, life) => {
                 self.checkers.record_event(&(now_us, 1u8, host as u64));
                 self.hosts[host].wake_at_us = None;
-                if self.mutant != Some(Mutant::ClockStands) || self.hosts[host].disk.height() < 3 {
+                if self.mutant != Some(Mutant::FrozenClock) || self.hosts[host].disk.height() < 3 {
                     self.enqueue_input(host, Input::Tick);
                 }
             }
@@ -262,7 +265,7 @@ impl Cluster {
         let (life, (low_us, high_us)) = (node.life, node.disk.sync_us);
         let at_us = node.busy_until_us + self.rng.range(low_us, high_us);
         let early = match write.entry {
-            Entry::Record(_) => self.mutant == Some(Mutant::WireBeforeDisk),
+            Entry::Record(_) => self.mutant == Some(Mutant::SendBeforeWrite),
             Entry::Block(..) => self.mutant == Some(Mutant::BlocksNotWritten),
         };
         if early {
@@ -304,8 +307,8 @@ impl Cluster {
         let Some(replica) = &self.hosts[host].replica else { return };
         let height = replica.height();
         let mut receivers = receivers(fixture, &replica.recipients(&message), seat, to);
-        if let (Some(Mutant::NoFallback), Message::Vote(_)) = (self.mutant, &message)
-            && self.hosts[host].config.vote_routing == VoteRouting::Collectors
+        if let (Some(Mutant::NoCollectorFallback), Message::Vote(_)) = (self.mutant, &message)
+            && self.hosts[host].config.vote_routing == VoteRouting::Leader
         {
             let seats = replica.head().committee.seats();
             let collector = seats.get(replica.collector(message.height()));
@@ -332,7 +335,8 @@ impl Cluster {
                 );
                 let host = &mut self.hosts[host];
                 let is_sent = |message: &Message| {
-                    mutant != Some(Mutant::NeverRepeat) || host.sent.insert(codec::encode(message))
+                    mutant != Some(Mutant::NeverRetransmit)
+                        || host.sent.insert(codec::encode(message))
                 };
                 let messages: Vec<_> = messages.into_iter().filter(is_sent).collect();
                 messages

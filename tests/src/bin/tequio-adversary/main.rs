@@ -24,7 +24,7 @@ enum Command {
     Relay {
         /// The fault.
         #[arg(long, value_enum)]
-        lie: relay::ByzantineFault,
+        fault: relay::ByzantineFault,
         /// The honest node's address, ending in /p2p/ID.
         #[arg(long)]
         node: Multiaddr,
@@ -36,7 +36,7 @@ enum Command {
     Worker {
         /// The fault.
         #[arg(long, value_enum)]
-        lie: worker::ByzantineFault,
+        fault: worker::ByzantineFault,
         /// The job's coordinator, ending in /p2p/ID.
         #[arg(long)]
         node: Multiaddr,
@@ -49,8 +49,8 @@ enum Command {
 #[tokio::main]
 async fn main() -> Result<()> {
     match Arguments::parse().command {
-        Command::Relay { lie, node, listen } => relay::run(lie, node, listen).await,
-        Command::Worker { lie, node, job } => worker::run(lie, node, job).await,
+        Command::Relay { fault, node, listen } => relay::run(fault, node, listen).await,
+        Command::Worker { fault, node, job } => worker::run(fault, node, job).await,
     }
 }
 

@@ -44,9 +44,8 @@ pub async fn run(fault: ByzantineFault, node: Multiaddr, listen: Multiaddr) -> R
     };
     let (network, mut events) = spawn(config)?;
     let address = identity::with_peer(network.listen(listen).await?, network.local_id());
-    print_event(
-        &json!({ "event": "ready", "listen": [address.to_string()], "node": network.local_id().to_string() }),
-    );
+    print_event(&json!({ "event": "ready", "listen": [address.to_string()],
+        "node": network.local_id().to_string() }));
     while let Some(event) = events.next().await {
         let Event::InboundRequest { protocol: Protocol::Light, body, reply, .. } = event else {
             continue;
@@ -73,9 +72,8 @@ async fn answer(
     let response: Response = codec::decode(&bytes, RESPONSE_LEN_MAX)?;
     let changed = corrupt_response(fault, response)?;
     if codec::encode(&changed) != bytes {
-        print_event(
-            &json!({ "event": "lied", "about": format!("{request:?}").split([' ', '(', '{']).next() }),
-        );
+        print_event(&json!({ "event": "corrupted",
+            "request": format!("{request:?}").split([' ', '(', '{']).next() }));
     }
     Ok(codec::encode(&changed))
 }

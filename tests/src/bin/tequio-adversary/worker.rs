@@ -17,7 +17,7 @@ use tequio_core::{
     ledger::job::JobId,
     machine::Machine,
     scheduler::{
-        coordinator::ComputeFailed,
+        ComputeFailed,
         worker::{self, Input, Offer, Output, RequestFailed, Worker},
     },
     types::{Digest, NodeId},
@@ -139,12 +139,11 @@ fn perform(
             });
         }
         Output::Event(worker::Event::Accepted { round, unit, .. }) => {
-            print_event(&json!({ "event": "accepted", "round": round, "lane": unit }));
+            print_event(&json!({ "event": "accepted", "round": round, "unit": unit }));
         }
         Output::Event(worker::Event::Rejected { round, unit, reason, .. }) => {
-            print_event(
-                &json!({ "event": "rejected", "round": round, "lane": unit, "reason": reason.to_string() }),
-            );
+            print_event(&json!({ "event": "rejected", "round": round, "unit": unit,
+                "reason": reason.to_string() }));
         }
         Output::Event(_) => {}
     }

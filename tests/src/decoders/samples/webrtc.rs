@@ -123,8 +123,10 @@ fn offer() -> String {
     let fingerprint = ["5E"; 32].join(":");
     format!(
         "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
-         a=extmap-allow-mixed\r\na=msid-semantic: WMS\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n\
-         c=IN IP4 0.0.0.0\r\na=ice-ufrag:pZ1k\r\na=ice-pwd:W6nJt3k2vTqB0/xY+a9LdCzR\r\na=ice-options:trickle\r\n\
+         a=extmap-allow-mixed\r\na=msid-semantic: WMS\r\nm=application 9 UDP/DTLS/SCTP \
+         webrtc-datachannel\r\n\
+         c=IN IP4 0.0.0.0\r\na=ice-ufrag:pZ1k\r\na=ice-pwd:W6nJt3k2vTqB0/xY+a9LdCzR\r\n\
+         a=ice-options:trickle\r\n\
          a=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\na=mid:0\r\na=sctp-port:5000\r\n\
          a=max-message-size:262144\r\n"
     )
@@ -138,7 +140,10 @@ pub fn signalling() -> Vec<Vec<u8>> {
         let body = [&[8, kind], data.as_slice()].concat();
         [number(body.len()), body].concat()
     };
-    let candidate = r#"{"candidate":"candidate:1 1 udp 2113937151 6f7c.local 9 typ host","sdpMid":"0","sdpMLineIndex":0}"#;
+    let candidate = concat!(
+        r#"{"candidate":"candidate:1 1 udp 2113937151 6f7c.local 9 typ host","#,
+        r#""sdpMid":"0","sdpMLineIndex":0}"#
+    );
     let candidate = message(2, candidate);
     let (offer, window) = (offer(), "a=tequio-window:1048576\r\n");
     let section = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";

@@ -12,13 +12,17 @@ export const en = {
   "meaning": "tequio, from Nahuatl tequitl: work a community does together, for all.",
 
   "hero.title": "Work done together, checked by everyone.",
-  "hero.lead": "Browsers and computers train one model. Each result is recomputed before it counts, the network agrees on it, and this page verifies every answer by itself.",
+  "hero.lead":
+    "Browsers and computers train one model. Each result is recomputed before it counts, the " +
+    "network agrees on it, and this page verifies every answer by itself.",
 
   "jobSummary.title": "Now in training",
   "jobSummary.titleLast": "The last job",
   "jobSummary.none": "No model is in training now. When a member submits a job, it appears here.",
-  "jobSummary.away": "What is in training is read from the network and verified here. Press “Only look and verify” to see it before you decide.",
-  "jobSummary.reading": "Reading from the network what is in training…",
+  "jobSummary.away":
+    "This page reads the running training from the network and verifies it. Press “Only look and " +
+    "verify” to see it before you decide.",
+  "jobSummary.reading": "Reading the running training from the network…",
   "jobSummary.what": "What",
   "jobSummary.model": "a model called {name}, from {rows}",
   "jobSummary.modelPlain": "a model called {name}",
@@ -34,9 +38,13 @@ export const en = {
   "jobSummary.cost": "What it costs you",
 
   "join.title": "Lend a hand",
-  "join.consent": "Joining uses your processor, some battery, and data. Measured with one core on a long job: {down} down and {up} up a minute, about {hour} an hour. It pauses at your limit of {cap} a day.",
-  "join.until": "It goes on until you stop it or close the tab.",
-  "join.seen": "Others see your network address and how much you computed, nothing else of yours.",
+  "join.consent":
+    "Joining uses your processor, some battery, and data. Measured with one core on a long job: " +
+    "{down} down and {up} up a minute, about {hour} an hour. It pauses at your limit of {cap} a " +
+    "day.",
+  "join.until": "It continues until you stop it or close the tab.",
+  "join.visible":
+    "Others see your network address and how much you computed, nothing else of yours.",
   "join.looking": "Looking alone loads {code} once and then about {watch} a minute.",
   "join.settings": "Limits",
   "join.workers": "Cores to lend",
@@ -53,14 +61,18 @@ export const en = {
   "join.stop": "Stop computing",
   "join.start": "Compute again",
   "join.leave": "Disconnect",
-  "join.resume": "Go on anyway",
-  "join.noCheckpoint": "This link has no starting point, or only part of one. Ask whoever runs the network for a link that ends in #checkpoint=…: it holds the fingerprint that everything here is verified against.",
+  "join.resume": "Continue anyway",
+  "join.noCheckpoint":
+    "This link has no starting point, or only part of one. Ask the operator of the network for a " +
+    "link that ends in #checkpoint=…: it holds the fingerprint that everything here is verified " +
+    "against.",
   "join.retry": "Try again",
 
   "activity.off": "Looking and verifying. Your device computes nothing.",
   "activity.waiting": "Waiting for work",
   "activity.waitingNoJob": "Waiting for work: no job is running now",
-  "activity.waitingJob": "Waiting for work: a job is running, but no part of it has come to this tab yet",
+  "activity.waitingJob":
+    "Waiting for work: a job is running, but no part of it has come to this tab yet",
   "activity.computing": "Computing {job}",
   "activity.computingPlain": "Computing",
   "activity.rate": "{count} units a minute",
@@ -73,7 +85,9 @@ export const en = {
   "activity.paused.dataCap": "Paused because today's data limit is used up",
   "activity.paused": "Paused",
   "activity.disconnected": "Not connected since {time}. Trying again.",
-  "activity.disconnected.noQuorum": "Connected, but no new block has come (the last one at {time}). Work goes on when the network does.",
+  "activity.disconnected.noQuorum":
+    "Connected, but no new block has come (the last one at {time}). Work continues when the " +
+    "network does.",
   "activity.title.off": "Looking",
   "activity.title.waiting": "Waiting for work",
   "activity.title.computing": "{job}: {count} units/min",
@@ -90,19 +104,30 @@ export const en = {
   "data.reached": "at this rate the limit is reached in {time}",
   "data.label": "Data of today: {today} of {cap}",
 
-  "clock.ahead": "The clock of this device is {time} ahead of the network's. Ages are corrected here; set the clock to be safe elsewhere.",
-  "clock.behind": "The clock of this device is {time} behind the network's. Ages are corrected here; set the clock to be safe elsewhere.",
-  "storage.visit": "This browser stores nothing for this page. Your identity, and what it is credited with, lasts for this visit only. A normal window (not a private one) with storage allowed keeps it.",
-  "storage.lost": "The identity that this browser kept is gone, so you work under a new one. What the old one did stays recorded under its name.",
+  "clock.ahead":
+    "The clock of this device is {time} ahead of the network's. Ages are corrected here; set the " +
+    "clock to be safe elsewhere.",
+  "clock.behind":
+    "The clock of this device is {time} behind the network's. Ages are corrected here; set the " +
+    "clock to be safe elsewhere.",
+  "storage.visit":
+    "This browser stores nothing for this page. Your identity and its credits last for this " +
+    "visit only. A normal window (not a private one) with storage allowed keeps them.",
+  "storage.lost":
+    "The identity that this browser stored is gone, so you work under a new one. The work of the " +
+    "old identity stays recorded under its name.",
 
   "network.title": "Network",
   "network.height": "Block",
   "network.age": "{age} ago",
   "network.none": "No block verified yet",
   "network.verified": "Final, verified by your browser: certificate of {signers} validators",
-  "network.verifiedOf": "Final, verified by your browser: certificate of {signers} of {committee} validators",
+  "network.verifiedOf":
+    "Final, verified by your browser: certificate of {signers} of {committee} validators",
   "network.verifiedPlain": "Final, verified by your browser by its certificate",
-  "network.stale": "Reduced mode: no new block for longer than the network promises. Too few validators may be running, or the relays may withhold new blocks. What is shown stays proved.",
+  "network.stale":
+    "Reduced mode: no new block within the network's block interval. Too few validators may be " +
+    "running, or the relays may withhold new blocks. The data shown here stays proved.",
   "network.peers": "Peers",
   "network.peersNone": "none yet",
   "network.path": "Path",
@@ -120,12 +145,18 @@ export const en = {
   "contribution.busy": "{count} at work now",
   "contribution.computed": "{count} computed in this visit",
   "contribution.note": "A unit counts only after another member has recomputed it.",
-  "contribution.shareFinal": "You did {share} of the operations for {job}, as its coordinator recorded and the network committed.",
-  "contribution.shareNow": "You did {share} of the operations for {job} so far, as its coordinator counts.",
+  "contribution.shareFinal":
+    "You did {share} of the operations for {job}, as its coordinator recorded and the network " +
+    "committed.",
+  "contribution.shareNow":
+    "You did {share} of the operations for {job} so far, as its coordinator counts.",
   "contribution.proof": "Keep the proof",
   "contribution.share": "Share the proof",
-  "contribution.proofNote": "The proof is a file that anybody can check without this page: the npm package tequio verifies it against the starting point.",
-  "contribution.shareText": "I did {share} of the operations for the model {job}. The proof is attached.",
+  "contribution.proofNote":
+    "The proof is a file that anybody can check without this page: the npm package tequio " +
+    "verifies it against the starting point.",
+  "contribution.shareText":
+    "I did {share} of the operations for the model {job}. The proof is attached.",
 
   "download.model": "Download the model",
   "download.record": "Download the record",
@@ -148,16 +179,18 @@ export const en = {
   "training.waits": "Waits for {what}",
   "training.submitted": "Submitted {time}",
   "training.round": "Round {round} of {rounds}",
-  "training.units": "{units} units, {mine} of them yours",
+  "training.units": "{units} units, {own} of them yours",
   "training.accuracy": "accuracy on rows the model has not seen",
   "training.accuracyNone": "after the first round",
   "training.best": "best so far {accuracy}",
-  "curve.label": "Accuracy per round: {accuracy} in round {round} of {rounds}, from {first} at the start.",
+  "curve.label":
+    "Accuracy per round: {accuracy} in round {round} of {rounds}, from {first} at the start.",
   "curve.empty": "The accuracy curve is drawn here once the first round is done.",
   "curve.axis.round": "round",
   "curve.axis.accuracy": "accuracy",
-  "progressPattern.label": "The progress as a woven pattern: {done} of {rounds} rounds done, {mine} of the units yours.",
-  "progressPattern.mine": "yours",
+  "progressPattern.label":
+    "The progress as a woven pattern: {done} of {rounds} rounds done, {own} of the units yours.",
+  "progressPattern.own": "yours",
   "progressPattern.others": "the others'",
 
   "waiting.workers": "workers: none has asked the coordinator for work",
@@ -172,7 +205,9 @@ export const en = {
   "ended.unaudited": "its result was not audited in time",
 
   "contributors.title": "Who did it",
-  "contributors.none": "The record of who did what is committed together with the model. Until then the coordinator's count stands here.",
+  "contributors.none":
+    "The record of all contributions is committed together with the model. Until then this list " +
+    "shows the coordinator's count.",
   "contributors.list": "Contributors",
   "contributors.id": "Member",
   "contributors.units": "Units",
@@ -182,46 +217,65 @@ export const en = {
 
   "draw.title": "Draw a digit",
   "draw.lead": "The model that everyone trained, read by name, proved, and run in your browser.",
-  "draw.waiting": "There is no model yet. When a job is finished and committed, its verified model answers here.",
-  "draw.waitingRound": "There is no model yet: the job is in round {round} of {rounds}. When it is finished and committed, its verified model answers here.",
+  "draw.waiting":
+    "There is no model yet. When a job is finished and committed, its verified model answers " +
+    "here.",
+  "draw.waitingRound":
+    "There is no model yet: the job is in round {round} of {rounds}. When it is finished and " +
+    "committed, its verified model answers here.",
   "draw.away": "There is no model here yet. Join, or only look, to read one.",
   "draw.loading": "Reading the model and checking its proof…",
   "draw.failed": "The model could not be read. {message}",
   "draw.noModel": "No model yet",
-  "draw.canvas": "Drawing board, 16 by 16 cells. Draw with a finger or the mouse. By keyboard: arrow keys move, space paints, Shift with an arrow paints while moving, Delete clears.",
+  "draw.canvas":
+    "Drawing board, 16 by 16 cells. Draw with a finger or the mouse. By keyboard: arrow keys " +
+    "move, space paints, Shift with an arrow paints while moving, Delete clears.",
   "draw.keys": "Keyboard: arrows move, space paints, Shift + arrow paints along, Delete clears.",
   "draw.cursor": "Column {x}, row {y}",
   "draw.clear": "Clear",
   "draw.empty": "Draw a digit from 0 to 9",
   "draw.titleValues": "Ask the model",
   "draw.emptyValues": "Enter a row of numbers",
-  "draw.answer": "The model says {label}",
-  "draw.sure": "with a confidence of {confidence}",
-  "draw.seen": "What the model sees",
+  "draw.answer": "The model's answer: {label}",
+  "draw.confidence": "with a confidence of {confidence}",
+  "draw.input": "The model's input",
   "draw.columns": "The model {name} takes these values:",
   "draw.range": "usual: {low} to {high}",
   "draw.valueBad": "{column} needs a number.",
-  "draw.values": "This model takes {features} numbers. Enter them, separated by spaces or semicolons:",
+  "draw.values":
+    "This model takes {features} numbers. Enter them, separated by spaces or semicolons:",
   "draw.valuesBad": "{features} numbers are needed; {given} could be read.",
   "draw.ask": "Ask the model",
-  "draw.verified": "Verified: computed as specified; this says nothing about the honesty of the data.",
+  "draw.verified":
+    "Verified: computed as specified; this says nothing about the honesty of the data.",
   "draw.accuracy": "{name}: {accuracy} right on rows it had not seen",
   "draw.cid": "Model",
 
   "log.title": "What happened",
-  "log.none": "Nothing unusual so far. Refused results, and peers that send something false, are named here.",
+  "log.none":
+    "Nothing unusual so far. This list names refused results, and peers that send false data.",
   "log.times": "{count} times, first at {time}",
   "log.technical": "Technical notes",
   "log.connected": "Connected as {node}.",
   "log.offline": "The connection to the network was lost.",
   "log.online": "Connected again.",
-  "log.rejected": "A result of {worker} was refused as false, by what this network says (round {round}, unit {unit}): {reason}. The unit went to another.",
-  "log.late": "A result came late, or its tab was closed (round {round}, unit {unit}). The unit went to another; nobody is to blame.",
-  "log.refused": "A result of {worker} was refused (round {round}, unit {unit}): {reason}. The unit went to another.",
-  "log.withheld": "{worker} did not show its work when another result differed (round {round}, unit {unit}). The unit went to another.",
+  "log.rejected":
+    "A result of {worker} was refused as false, as this network reports (round {round}, unit " +
+    "{unit}): {reason}. The unit went to another.",
+  "log.late":
+    "A result came late, or its tab was closed (round {round}, unit {unit}). The unit went to " +
+    "another; nobody is to blame.",
+  "log.refused":
+    "A result of {worker} was refused (round {round}, unit {unit}): {reason}. The unit went to " +
+    "another.",
+  "log.withheld":
+    "{worker} did not show its work when another result differed (round {round}, unit {unit}). " +
+    "The unit went to another.",
   "log.invalidData": "{peer} sent a wrong {what}. It was refused, and another source was asked.",
-  "log.forkEvidence": "Alarm: two certificates contradict each other ({detail}). Do not trust this head until a person has looked.",
-  "log.stale": "No new block for longer than the network promises.",
+  "log.forkEvidence":
+    "Warning: two certificates contradict each other ({detail}). Do not trust this head until a " +
+    "person has checked it.",
+  "log.stale": "No new block within the network's block interval.",
   "log.fresh": "New blocks arrive again.",
   "log.direct": "{peer} is reached directly by {transport}.",
   "log.relayed": "{peer} is reached by {transport} through {via}.",
@@ -253,11 +307,15 @@ export const en = {
   "invalid.encoding": "message that cannot be read",
 
   "trust.title": "Whom you trust here",
-  "trust.code": "The code of this page comes from {origin}. You trust that origin for the code, as with every web page.",
-  "trust.data": "Relays carry the data and are trusted for nothing: every header, proof and model is checked here against the starting point of your link.",
+  "trust.code":
+    "The code of this page comes from {origin}. You trust that origin for the code, as with " +
+    "every web page.",
+  "trust.data":
+    "Relays carry the data and are trusted for nothing: every header, proof and model is checked " +
+    "here against the starting point of your link.",
   "trust.checkpoint": "Starting point",
   "trust.noCheckpoint": "none in this link",
-  "trust.operator": "This relay says that it is operated by",
+  "trust.operator": "According to this relay, its operator is",
   "links.label": "About Tequio",
   "links.source": "Source code",
   "links.docs": "How it works",
@@ -265,35 +323,79 @@ export const en = {
 
   "error.title": "This did not work",
   "error.details": "Technical details",
-  "error.INSECURE_ORIGIN": "The browser does not treat {origin} as a secure origin, so the node's key cannot be protected. Open the page over https (the relay takes --tls-cert and --tls-key), or on the machine itself as http://127.0.0.1.",
-  "error.NO_RELAY": "No relay answered. Check your connection, and whether it allows WebSocket or WebRTC; then try again. If it stays so, ask whoever runs the network whether the relay is up.",
-  "error.CHECKPOINT_REQUIRED": "This link has no starting point. Ask whoever runs the network for a link that ends in #checkpoint=….",
-  "error.CHECKPOINT_MISMATCH": "The file that this origin gave as starting point is not the one your link names. It was refused. Ask for the link again, from somebody you trust.",
-  "error.CHECKPOINT_UNREACHABLE": "The starting point could not be fetched from this origin. Check your connection and try again; if it stays so, tell its operator.",
-  "error.BAD_CHECKPOINT": "The starting point of this link cannot be read. Ask whoever runs the network for a newer link.",
-  "error.STALE_CHECKPOINT": "The starting point of this link is too old to be safe. Ask for a newer link.",
-  "error.OTHER_NETWORK": "The starting point of this link belongs to a different network than the relay. Ask whoever runs the network for a new link.",
-  "error.STALE_CHECKPOINT.clock": "By the clock of this device the starting point of the link is too old, but that clock is {time} {direction} this page's server. Set the clock, then reload the page.",
+  "error.INSECURE_ORIGIN":
+    "The browser does not treat {origin} as a secure origin, so the node's key cannot be " +
+    "protected. Open the page over https (the relay takes --tls-cert and --tls-key), or on the " +
+    "machine itself as http://127.0.0.1.",
+  "error.NO_RELAY":
+    "No relay answered. Check your connection, and whether it allows WebSocket or WebRTC. Then " +
+    "try again. If that does not help, ask the operator of the network whether the relay is up.",
+  "error.CHECKPOINT_REQUIRED":
+    "This link has no starting point. Ask the operator of the network for a link that ends in " +
+    "#checkpoint=….",
+  "error.CHECKPOINT_MISMATCH":
+    "The starting point that this origin serves is not the one that your link names. It was " +
+    "refused. Ask a person you trust for the link again.",
+  "error.CHECKPOINT_UNREACHABLE":
+    "The starting point could not be fetched from this origin. Check your connection and try " +
+    "again; if that does not help, tell its operator.",
+  "error.BAD_CHECKPOINT":
+    "The starting point of this link cannot be read. Ask the operator of the network for a newer " +
+    "link.",
+  "error.STALE_CHECKPOINT":
+    "The starting point of this link is too old to be safe. Ask for a newer link.",
+  "error.OTHER_NETWORK":
+    "The starting point of this link belongs to a different network than the relay. Ask the " +
+    "operator of the network for a new link.",
+  "error.STALE_CHECKPOINT.clock":
+    "By the clock of this device the starting point of the link is too old, but that clock is " +
+    "{time} {direction} this page's server. Set the clock, then reload the page.",
   "error.clock.ahead": "ahead of",
   "error.clock.behind": "behind",
-  "error.WELL_KNOWN": "The list of relays could not be fetched. Check your connection and try again; if it stays so, the relay of this page is down.",
-  "error.UNSUPPORTED": "This browser, or the policy of this page, does not allow what the node needs. Update the browser, or try Firefox, Chrome, Edge or Safari 16.4 or newer.",
-  "error.CSP_BLOCKED": "The policy of this page ({directive}) forbids the connection to {url}. Whoever runs this page must allow it; a relay's own page does.",
-  "error.CODE_UNREACHABLE": "The program could not be loaded from {origin}. Check your connection and try again; if it stays so, tell whoever runs this page.",
-  "error.ABORTED": "It was stopped before it was done. Try again.",
-  "error.BAD_OPTIONS": "The link asks for something that this page cannot do. Check the address, above all what follows ?relay=.",
+  "error.WELL_KNOWN":
+    "The list of relays could not be fetched. Check your connection and try again; if that does " +
+    "not help, the relay of this page is down.",
+  "error.UNSUPPORTED":
+    "This browser, or the policy of this page, does not allow a feature that the node needs. " +
+    "Update the browser, or try Firefox, Chrome, Edge or Safari 16.4 or newer.",
+  "error.CSP_BLOCKED":
+    "The policy of this page ({directive}) forbids the connection to {url}. The operator of this " +
+    "page must allow it; a relay's own page does.",
+  "error.CODE_UNREACHABLE":
+    "The program could not be loaded from {origin}. Check your connection and try again; if that " +
+    "does not help, tell the operator of this page.",
+  "error.ABORTED": "The action was stopped before it was complete. Try again.",
+  "error.BAD_OPTIONS":
+    "The link has an option that this page does not support. Check the address, especially the " +
+    "part after ?relay=.",
   "error.TIMEOUT": "No peer answered in time. Try again in a moment.",
-  "error.UNAVAILABLE": "No connected peer could answer. The page tries again by itself; another relay may help.",
-  "error.NOT_FOUND": "The network proves that it does not exist, or not yet.",
-  "error.VERIFICATION_FAILED": "Every connected source sent false data, and it was refused. Add another relay to the link (?relay=…).",
-  "error.BAD_OBJECT": "The file is not what its name promises, and it was refused. Tell whoever submitted the job.",
-  "error.FORKED": "Two certificates contradict each other. Do not trust this network until its operators have explained it.",
+  "error.UNAVAILABLE":
+    "No connected peer could answer. The page tries again by itself; another relay may help.",
+  "error.NOT_FOUND": "The network proves that the requested entry does not exist, or not yet.",
+  "error.VERIFICATION_FAILED":
+    "Every connected source sent false data, and it was refused. Add another relay to the link " +
+    "(?relay=…).",
+  "error.BAD_OBJECT":
+    "The file does not match its content address, and it was refused. Tell the member that " +
+    "submitted the job.",
+  "error.FORKED":
+    "Two certificates contradict each other. Do not trust this network until its operators have " +
+    "explained it.",
   "error.CLOSED": "The connection was closed. Join again.",
-  "error.STORAGE": "The browser's storage failed. Free some space, close other tabs of this page, or allow storage for this site; then reload.",
-  "error.WORKER": "The browser does not start compute workers. Reload the page; if it stays so, look whether an extension blocks workers.",
-  "error.UNIT_FAILED": "A unit of work could not be computed here. The coordinator gives it to another member.",
-  "error.INTERNAL": "Something broke in this page that should not. Reload it; if it happens again, report it with the technical details below.",
-  "error.other": "The reason is in the technical details below. Reload the page; if it happens again, report it.",
+  "error.STORAGE":
+    "The browser's storage failed. Free some space, close other tabs of this page, or allow " +
+    "storage for this site; then reload.",
+  "error.WORKER":
+    "The browser cannot start compute workers. Reload the page; if that does not help, check " +
+    "whether an extension blocks workers.",
+  "error.UNIT_FAILED":
+    "A unit of work could not be computed here. The coordinator gives it to another member.",
+  "error.INTERNAL":
+    "An unexpected error occurred in this page. Reload it; if it happens again, report it with " +
+    "the technical details below.",
+  "error.other":
+    "The reason is in the technical details below. Reload the page; if it happens again, report " +
+    "it.",
 };
 
 export type Messages = typeof en;

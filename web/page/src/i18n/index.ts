@@ -22,10 +22,10 @@ export function locale(): string {
 }
 
 /** The locale of a language among the person's preferred ones. */
-export function localeOf(wanted: Language, preferred: readonly string[]): string {
-  const regional = preferred.find((tag) => tag.toLowerCase().startsWith(`${wanted}-`));
+export function localeOf(language: Language, preferred: readonly string[]): string {
+  const regional = preferred.find((tag) => tag.toLowerCase().startsWith(`${language}-`));
   // es-419 is all of Latin America; its formats equal Mexico's.
-  return regional === undefined || regional === "es-419" ? LOCALES[wanted] : regional;
+  return regional === undefined || regional === "es-419" ? LOCALES[language] : regional;
 }
 
 /** Sets the language, and stores the choice. */
@@ -61,8 +61,8 @@ function initial(): Language {
   } catch {
     // Storage is forbidden, as above.
   }
-  for (const wanted of globalThis.navigator?.languages ?? []) {
-    const base = wanted.slice(0, 2).toLowerCase();
+  for (const tag of globalThis.navigator?.languages ?? []) {
+    const base = tag.slice(0, 2).toLowerCase();
     if (base === "es" || base === "en") return base;
   }
   return "en";

@@ -7,7 +7,7 @@ import type { Point, Stroke } from "../digit.js";
 import { colour } from "../theme.js";
 
 /** Cells per side for the keyboard's cursor. */
-export const BOARD_CELLS = 16;
+const BOARD_CELLS = 16;
 /** The pen's width, as a part of the board. */
 const PEN_WIDTH = 0.085;
 /** The most points that are kept; a person needs far fewer. */

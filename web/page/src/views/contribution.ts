@@ -1,5 +1,4 @@
 /** This device's contribution, as the ledger proves it, and the proof to keep or to share. */
-import type { AppContext, View } from "../app.js";
 import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { canShareFiles } from "../files.js";
 import { count, operations, share } from "../format.js";
@@ -7,6 +6,7 @@ import { t } from "../i18n/index.js";
 import { shareOf } from "../jobs.js";
 import { shownJob, type State } from "../state.js";
 import { savingView } from "./saving.js";
+import type { AppContext, View } from "./view.js";
 
 /** The person's contribution and its proof. */
 export function contributionView({ actions, store, announcer }: AppContext): View {

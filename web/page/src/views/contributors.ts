@@ -1,10 +1,10 @@
 /** The contributors of the shown job, from its committed record. */
 import type { Contributor } from "tequio";
-import type { View } from "../app.js";
 import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { count, operations, short } from "../format.js";
 import { locale, t } from "../i18n/index.js";
 import { shownJob, type State } from "../state.js";
+import type { View } from "./view.js";
 
 /** The most rows that are drawn; the table counts the others. */
 const ROWS_MAX = 50;
@@ -41,9 +41,9 @@ export function contributorsView(): View {
       setVisible(element, contributors.length > 0);
       setAttribute(region, "aria-label", t("contributors.list"));
       for (const { name, cell } of headings) setText(cell, t(`contributors.${name}`));
-      const wanted = `${locale()} ${node} ${JSON.stringify(contributors)}`;
-      if (wanted === drawn) return;
-      drawn = wanted;
+      const inputs = `${locale()} ${node} ${JSON.stringify(contributors)}`;
+      if (inputs === drawn) return;
+      drawn = inputs;
       const sorted = [...contributors].sort((a, b) => b.units - a.units);
       const rows = sorted.slice(0, ROWS_MAX).map((one) => row(one, node));
       const more = sorted.length - ROWS_MAX;

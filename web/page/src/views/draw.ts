@@ -1,6 +1,5 @@
 /** The verified model's prediction, with confidences, for a drawing or for entered values. */
 import type { Prediction } from "tequio";
-import type { AppContext, View } from "../app.js";
 import { DIGIT_SIDE, toDigit } from "../digit.js";
 import { h, setAttribute, setText, setVisible, svg } from "../dom.js";
 import { count, percent, short } from "../format.js";
@@ -11,6 +10,7 @@ import { Board } from "./board.js";
 import { errorText } from "./error.js";
 import { savingView } from "./saving.js";
 import { valuesView } from "./values.js";
+import type { AppContext, View } from "./view.js";
 
 /** The number of features of the digits set. */
 const DIGIT_FEATURES = DIGIT_SIDE * DIGIT_SIDE;
@@ -23,14 +23,15 @@ export function drawView({ actions, store, announcer }: AppContext): View {
   const board = new Board(() => answer(store.state));
   const title = h("h2", { id: "draw-title" });
   const lead = h("p");
-  const stage = h("p", { class: "stage", "data-testid": "model-state" });
+  const status = h("p", { class: "stage", "data-testid": "model-state" });
   const clear = h("button", { "data-testid": "clear", onclick: () => board.clear() });
   const keys = h("p", { class: "small", id: "draw-keys" });
-  const seenLabel = h("span", { class: "label" });
-  const seen = seenView();
+  const inputLabel = h("span", { class: "label" });
+  const input = inputView();
   const label = h("b");
-  const sure = h("span", { class: "label" });
-  const prediction = h("p", { class: "prediction", "data-testid": "prediction" }, label, sure);
+  const confidenceText = h("span", { class: "label" });
+  const predictionAttributes = { class: "prediction", "data-testid": "prediction" };
+  const prediction = h("p", predictionAttributes, label, confidenceText);
   const bars = h("ol", { class: "bars", "data-testid": "confidences" });
   const verified = h("p", { class: "verified", "data-testid": "verified" });
   const facts = h("p", { class: "small", "data-testid": "model-cid" });
@@ -43,11 +44,11 @@ export function drawView({ actions, store, announcer }: AppContext): View {
     (row) => actions.predict(row),
     (given) => present(given, store.state.model),
   );
-  const seenPart = h("div", { class: "seen" }, seenLabel, seen.element);
-  const under = h("div", { class: "under" }, clear, seenPart);
+  const inputPart = h("div", { class: "model-input" }, inputLabel, input.element);
+  const under = h("div", { class: "under" }, clear, inputPart);
   const drawing = h("div", { class: "drawing" }, board.element, under, keys);
   setAttribute(board.element, "aria-describedby", "draw-keys");
-  let look = "";
+  let drawnFor = "";
 
   function saveButton(file: "model" | "record"): HTMLButtonElement {
     return h("button", {
@@ -61,7 +62,7 @@ export function drawView({ actions, store, announcer }: AppContext): View {
 
   function answer(state: State): void {
     const digit = toDigit(board.strokes);
-    seen.update(digit);
+    input.update(digit);
     const cursor = t("draw.cursor", board.cursor);
     setAttribute(board.element, "aria-label", `${t("draw.canvas")} ${cursor}`);
     if (!isDigits(state.model)) return;
@@ -75,7 +76,7 @@ export function drawView({ actions, store, announcer }: AppContext): View {
     const answerText = given === null ? emptyText(model) : t("draw.answer", { label: given.label });
     const confidence = best === undefined ? "" : percent(best);
     setText(label, answerText);
-    setText(sure, best === undefined ? "" : t("draw.sure", { confidence }));
+    setText(confidenceText, best === undefined ? "" : t("draw.confidence", { confidence }));
     setAttribute(prediction, "data-label", given?.label);
     // The prediction changes with each point of a drawing, so the announcer delays it.
     announcer.announce("prediction", given === null ? "" : answerText);
@@ -92,10 +93,10 @@ export function drawView({ actions, store, announcer }: AppContext): View {
       { class: "draw", "aria-labelledby": "draw-title", "data-part": "draw", tabindex: -1 },
       title,
       lead,
-      stage,
+      status,
       h(
         "div",
-        { class: "desk" },
+        { class: "board-and-answer" },
         drawing,
         h("div", { class: "answer" }, values.element, prediction, bars, verified, facts, files),
       ),
@@ -110,14 +111,14 @@ export function drawView({ actions, store, announcer }: AppContext): View {
       const { model } = state;
       setText(title, t(isDigits(model) ? "draw.title" : "draw.titleValues"));
       setText(lead, t("draw.lead"));
-      const waiting = stageText(state);
-      setText(stage, waiting ?? "");
-      setVisible(stage, waiting !== null);
-      stage.classList.toggle("notice", state.modelError !== null);
+      const statusMessage = statusText(state);
+      setText(status, statusMessage ?? "");
+      setVisible(status, statusMessage !== null);
+      status.classList.toggle("notice", state.modelError !== null);
       setAttribute(drawing, "data-waiting", model === null);
       setText(clear, t("draw.clear"));
       setText(keys, t("draw.keys"));
-      setText(seenLabel, t("draw.seen"));
+      setText(inputLabel, t("draw.input"));
       setText(verified, t("draw.verified"));
       setText(saveModel, t("download.model"));
       setText(saveRecord, t("download.record"));
@@ -134,9 +135,9 @@ export function drawView({ actions, store, announcer }: AppContext): View {
       }
       setVisible(drawing, isDigits(model));
       values.update(isDigits(model) ? null : model);
-      const wanted = `${locale()} ${model?.cid}`;
-      if (wanted !== look) {
-        look = wanted;
+      const inputs = `${locale()} ${model?.cid}`;
+      if (inputs !== drawnFor) {
+        drawnFor = inputs;
         present(null, model);
         answer(state);
       }
@@ -158,7 +159,7 @@ function emptyText(model: ModelFacts | null): string {
 }
 
 /** Why there is no model yet, or null if there is one. */
-function stageText(state: State): string | null {
+function statusText(state: State): string | null {
   if (state.modelError !== null) return t("draw.failed", { message: errorText(state.modelError) });
   if (state.model !== null) return null;
   if (state.phase !== "connected") return t("draw.away");
@@ -186,14 +187,14 @@ function updateBar(item: Element, name: string, confidence: number | null, best:
 }
 
 /** The 64 intensities of the model's input. */
-function seenView() {
+function inputView() {
   const cells = Array.from({ length: DIGIT_FEATURES }, (_, index) => {
     const [x, y] = [index % DIGIT_SIDE, Math.floor(index / DIGIT_SIDE)];
     return svg("rect", { x, y, width: 1, height: 1, "fill-opacity": 0 });
   });
   const box = `0 0 ${DIGIT_SIDE} ${DIGIT_SIDE}`;
   return {
-    element: svg("svg", { viewBox: box, "aria-hidden": "true", "data-testid": "seen" }, ...cells),
+    element: svg("svg", { viewBox: box, "aria-hidden": "true" }, ...cells),
     update(digit: Float64Array) {
       cells.forEach((cell, index) => {
         setAttribute(cell, "fill-opacity", (digit[index] ?? 0) / INTENSITY_MAX);

@@ -1,9 +1,9 @@
 /** The page's error: the cause, what to do, and the technical details. */
-import type { View } from "../app.js";
 import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { age } from "../format.js";
 import { t, tMaybe } from "../i18n/index.js";
 import type { ErrorFacts } from "../state.js";
+import type { View } from "./view.js";
 
 /** A smaller offset of the clock does not make a checkpoint too old. */
 const CLOCK_OFFSET_MS_MIN = 3_600_000;

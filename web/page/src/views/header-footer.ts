@@ -1,10 +1,10 @@
 /** Header and footer: name, language, colours, what the person trusts, and links. */
-import type { AppContext, View } from "../app.js";
 import { h, setAttribute, setText, setVisible, svg } from "../dom.js";
 import { short } from "../format.js";
 import { chooseLanguage, language, t } from "../i18n/index.js";
 import { theme, cycleTheme } from "../theme.js";
 import { ornament } from "./ornament.js";
+import type { AppContext, View } from "./view.js";
 
 const REPOSITORY_URL = "https://github.com/tequio/tequio";
 

@@ -1,6 +1,5 @@
 /** A summary of the shown job for the person's decision: model, coordinator, progress, workers. */
 import type { Job } from "tequio";
-import type { AppContext, View } from "../app.js";
 import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { count, percent, short } from "../format.js";
 import { t } from "../i18n/index.js";
@@ -8,6 +7,7 @@ import type { LaunchParams } from "../launch-params.js";
 import { shownJob, type State } from "../state.js";
 import { stateText } from "./job-text.js";
 import { row } from "./row.js";
+import type { AppContext, View } from "./view.js";
 
 /** The summary of the shown job. */
 export function jobSummaryView({ launchParams }: AppContext): View & { element: HTMLElement } {

@@ -1,5 +1,4 @@
 /** The introduction, and the card with the cost, the consent and the controls. */
-import type { AppContext, View } from "../app.js";
 import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { MEASURED } from "../measurements.js";
 import { bytes } from "../format.js";
@@ -8,6 +7,7 @@ import type { State } from "../state.js";
 import { activityText, rateText, shownActivity } from "./activity.js";
 import { dataView } from "./data.js";
 import { limitsView } from "./limits.js";
+import type { AppContext, View } from "./view.js";
 
 /** The introduction with the job summary. */
 export function heroView(jobSummary: HTMLElement): View {
@@ -30,7 +30,7 @@ export function joinView(context: AppContext): View {
   const costTitle = h("h3");
   const consent = h("p", { "data-testid": "consent" });
   const looking = h("p", { class: "small" });
-  const seen = h("p", { class: "small" });
+  const visible = h("p", { class: "small" });
   const status = h("p", { class: "status", "data-testid": "contribution" });
   const rate = h("p", { class: "small", "data-testid": "rate" });
   const progress = h("progress", { "data-testid": "load", max: 1 });
@@ -59,7 +59,7 @@ export function joinView(context: AppContext): View {
     "data-focus-last": true,
     onclick: () => void actions.leave(),
   });
-  const cost = h("div", { class: "cost" }, costTitle, consent, looking, seen);
+  const cost = h("div", { class: "cost" }, costTitle, consent, looking, visible);
   const element = h(
     "section",
     { class: "join", "aria-labelledby": "join-title", "data-part": "join", tabindex: -1 },
@@ -101,7 +101,7 @@ export function joinView(context: AppContext): View {
       setText(consent, consentText(state));
       const code = bytes(MEASURED.codeBytes);
       setText(looking, t("join.looking", { code, watch: bytes(MEASURED.watchPerMinute) }));
-      setText(seen, t("join.seen"));
+      setText(visible, t("join.visible"));
       setText(join, t(phase === "failed" ? "join.retry" : "join.button"));
       setAttribute(join, "aria-disabled", state.joining ? "true" : null);
       setText(watch, t("join.watch"));

@@ -1,11 +1,11 @@
 /** The person's limits: cores, data a day, and when to pause. They can change at any time. */
-import type { AppContext } from "../app.js";
 import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { bytes, count } from "../format.js";
 import { t } from "../i18n/index.js";
 import { DATA_CAPS } from "../preferences.js";
 import type { State } from "../state.js";
 import { workersOf } from "../workers.js";
+import type { AppContext } from "./view.js";
 
 /** The controls of the limits. */
 export function limitsView({ actions, device }: AppContext) {

@@ -2,11 +2,11 @@
  * The log, newest first. It is no live region: the announcer reports the lines that need attention.
  * Technical notes, in English, have a list of their own.
  */
-import type { AppContext, View } from "../app.js";
 import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { clock, count, short } from "../format.js";
 import { locale, t, tMaybe } from "../i18n/index.js";
 import type { LogLine } from "../log.js";
+import type { AppContext, View } from "./view.js";
 
 /** Values that are identifiers, which are shortened. */
 const IDS = new Set(["peer", "worker", "via", "node"]);
@@ -34,12 +34,12 @@ export function logView({ announcer }: AppContext): View {
   let announcedId = 0;
 
   function draw(target: HTMLElement, lines: readonly LogLine[]): void {
-    const wanted = lines.toReversed().map((line) => itemOf(line));
-    wanted.forEach((item, index) => {
+    const ordered = lines.toReversed().map((line) => itemOf(line));
+    ordered.forEach((item, index) => {
       const at = target.children[index];
       if (at !== item) target.insertBefore(item, at ?? null);
     });
-    while (target.childElementCount > wanted.length) target.lastElementChild?.remove();
+    while (target.childElementCount > ordered.length) target.lastElementChild?.remove();
   }
 
   function itemOf(line: LogLine): HTMLLIElement {

@@ -1,11 +1,11 @@
 /** The verified head, its finality, the peers, and the paths to them. */
 import type { Peer } from "tequio";
-import type { View } from "../app.js";
 import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { age, bytes, count, short } from "../format.js";
 import { t } from "../i18n/index.js";
 import type { State } from "../state.js";
 import { row } from "./row.js";
+import type { View } from "./view.js";
 
 const TRANSPORTS: Record<string, string> = {
   webrtc: "WebRTC",

@@ -1,8 +1,8 @@
 /** Notices of problems that the person can correct: a wrong clock, storage that keeps nothing. */
-import type { View } from "../app.js";
 import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { age } from "../format.js";
 import { t } from "../i18n/index.js";
+import type { View } from "./view.js";
 
 /** A smaller offset of the clock is harmless. */
 const CLOCK_OFFSET_MS_MIN = 5_000;

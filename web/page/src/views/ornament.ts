@@ -1,5 +1,5 @@
 /**
- * The page's stepped fret (greca): a tile in the style of the mosaics of Mitla, used as an ornament
+ * The page's stepped fret: a tile in the style of the mosaics of Mitla, used as an ornament
  * and as the pattern of a job's progress.
  */
 import { svg } from "../dom.js";
@@ -18,7 +18,7 @@ const TILE = [
 export const TILE_WIDTH = TILE[0].length;
 export const TILE_HEIGHT = TILE.length;
 
-/** Whether the pattern is isRaised at this column and row. */
+/** Whether the pattern is raised at this column and row. */
 export function isRaised(column: number, row: number): boolean {
   return TILE[row]?.[column % TILE_WIDTH] === "#";
 }

@@ -42,18 +42,18 @@ export function progressPatternView() {
       const done = rounds === 0 ? 0 : roundsDone / rounds;
       const share = job === null || job.units === 0 ? 0 : job.unitsByMe / job.units;
       const columns = Math.round(done * COLUMNS);
-      const wanted = `${columns} ${Math.round(share * COLUMNS)}`;
-      if (wanted !== drawn) {
-        drawn = wanted;
+      const progress = `${columns} ${Math.round(share * COLUMNS)}`;
+      if (progress !== drawn) {
+        drawn = progress;
         for (const { cell, column, order } of cells) {
           const by = order < share ? "me" : "all";
           setAttribute(cell, "data-by", column < columns ? by : "none");
         }
       }
-      const values = { done: count(roundsDone), rounds: count(rounds), mine: shareText(share) };
+      const values = { done: count(roundsDone), rounds: count(rounds), own: shareText(share) };
       setAttribute(drawing, "aria-label", t("progressPattern.label", values));
       setVisible(keys, job !== null);
-      setText(own, t("progressPattern.mine"));
+      setText(own, t("progressPattern.own"));
       setText(others, t("progressPattern.others"));
     },
   };

@@ -1,9 +1,9 @@
 /** Shows the progress of saving a file. */
-import type { Saved } from "../app.js";
 import type { Announcer } from "../announcer.js";
 import { h, setText, setVisible } from "../dom.js";
 import { bytes } from "../format.js";
 import { t } from "../i18n/index.js";
+import type { Saved } from "./view.js";
 
 /** A line with the progress of saving a file. */
 export function savingView(announcer: Announcer) {

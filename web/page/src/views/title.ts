@@ -1,6 +1,6 @@
 /** The tab's title, and the announcement of a change of the activity. */
-import type { AppContext, View } from "../app.js";
 import { activityText, shownActivity, titleText } from "./activity.js";
+import type { AppContext, View } from "./view.js";
 
 /** Updates the tab's title and announces the activity. */
 export function titleView({ announcer }: AppContext): View {

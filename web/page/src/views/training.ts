@@ -1,6 +1,5 @@
 /** The shown job: its state, its accuracy as a curve, and its progress as a pattern. */
 import type { Job } from "tequio";
-import type { AppContext, View } from "../app.js";
 import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { count, moment, percent } from "../format.js";
 import { language, t, tMaybe } from "../i18n/index.js";
@@ -8,6 +7,7 @@ import { shownJob, type State } from "../state.js";
 import { progressPatternView } from "./progress-pattern.js";
 import { curveView } from "./curve.js";
 import { stateText } from "./job-text.js";
+import type { AppContext, View } from "./view.js";
 
 /** The shown job and the choice of another. */
 export function trainingView({ actions, launchParams }: AppContext): View {
@@ -85,13 +85,13 @@ function progressText(job: Job): string {
     name,
     stateText(job.state),
     t("training.round", { round: count(round), rounds: count(rounds) }),
-    t("training.units", { units: count(units), mine: count(unitsByMe) }),
+    t("training.units", { units: count(units), own: count(unitsByMe) }),
     submittedMs ? t("training.submitted", { time: moment(submittedMs) }) : "",
   ];
   return line.filter((part) => part !== "").join(" · ");
 }
 
-/** What the job waits for, or why it ended without a model; else null. */
+/** The reason for which the job waits, or ended without a model; else null. */
 function waitingText({ waitingFor, reason }: Job): string | null {
   if (waitingFor) {
     return `${t("training.waits", { what: tMaybe(`waiting.${waitingFor}`) ?? waitingFor })}.`;
@@ -103,9 +103,9 @@ function waitingText({ waitingFor, reason }: Job): string | null {
 /** Rebuilds the list of jobs if a job, its state or the language has changed. */
 function options(select: HTMLSelectElement, { jobs, chosenJob }: State): void {
   const listed = jobs.map(({ id, state }) => `${id} ${state}`).join();
-  const wanted = `${language()} ${listed}`;
-  if (select.dataset["jobs"] !== wanted) {
-    select.dataset["jobs"] = wanted;
+  const contents = `${language()} ${listed}`;
+  if (select.dataset["jobs"] !== contents) {
+    select.dataset["jobs"] = contents;
     const follow = h("option", { value: "" }, t("training.follow"));
     const newest = jobs.toReversed().map((job) => h("option", { value: job.id }, optionText(job)));
     select.replaceChildren(follow, ...newest);

@@ -1,0 +1,16 @@
+//! Connections: what is dialled and when, which connection to a peer is used, and what bounds them.
+//!
+//! The state machines do no I/O: they say what is due, and [`crate::swarm`] does it.
+
+pub mod address_filter;
+pub mod backoff;
+pub mod happy_eyeballs;
+pub mod limits;
+pub mod listeners;
+pub mod peers;
+pub mod pending_dials;
+pub mod persistent_peers;
+pub mod ping_waker;
+pub mod pings;
+pub mod relay_metrics;
+pub mod webrtc_upgrade;
