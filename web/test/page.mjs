@@ -7,7 +7,9 @@
  */
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
+import { createServer as createHttpServer } from "node:http";
 import { createRequire } from "node:module";
+import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { createServer } from "vite";
@@ -15,8 +17,8 @@ import { launch } from "./chromium.mjs";
 
 const SCENES = [
   "away", "nolink", "phone", "connecting", "failed", "looking", "idle", "waiting", "running",
-  "paused", "outage", "stopped", "notices", "one", "cancelled", "unreadable", "final", "other",
-  "row",
+  "paused", "outage", "unreachable", "stopped", "notices", "one", "cancelled", "unreadable",
+  "final", "large", "other", "row",
 ];
 const WIDTHS = [320, 768, 1280];
 /** Both colour schemes and both languages in every scene; --all-looks adds the other pairs. */
@@ -70,6 +72,21 @@ async function violations(page) {
   return found;
 }
 
+/** The elements whose content is wider than they are, so that a part of it is cut. */
+function cutParts(page) {
+  // Ornaments are cut on purpose, and the plot is drawn again some time after the width changes.
+  const parts = "#app *:not(.visually-hidden, .band, .plot, select)";
+  return page.evaluate((parts) =>
+    [...document.querySelectorAll(parts)].flatMap((part) => {
+      const { overflowX } = getComputedStyle(part);
+      const cut = part.scrollWidth - part.clientWidth;
+      const name = part.className || part.tagName;
+      return overflowX !== "visible" && cut > 0 ? [`.${name} cuts ${cut} px`] : [];
+    }),
+    parts,
+  );
+}
+
 async function inLanguage(page, language) {
   const now = await page.locator("html").getAttribute("lang");
   if (now !== language) await testId(page, "language").click();
@@ -96,6 +113,7 @@ async function everyScene() {
         await page.setViewportSize({ width, height: 800 });
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         if (wide > 0) problems.push(`${name}: ${wide} px wider than ${width} px`);
+        for (const part of await cutParts(page)) problems.push(`${name}, ${width} px: ${part}`);
         views += 1;
         await shoot(page, `${scene}-${width}-${scheme}-${language}`);
       }
@@ -235,10 +253,12 @@ async function stateLine() {
     await page.close();
   };
   await expectLine("looking", /computes nothing/, /^Looking · Tequio$/);
-  await expectLine("waiting", /^Waiting for work/, /^Waiting for work · Tequio$/);
+  await expectLine("waiting", /^Waiting for work: no further part/, /^Waiting for work · Tequio$/);
   await expectLine("running", /^Computing digits$/, /^digits: 42 units\/min · Tequio$/);
   await expectLine("paused", /^Paused because today's data limit/, /^Paused · Tequio$/);
   await expectLine("outage", /^Not connected since \d.*Trying again/, /^Not connected · Tequio$/);
+  const dead = /^Not connected since.*server of this page do not answer.*starts by itself/;
+  await expectLine("unreachable", dead, /^Not connected · Tequio$/);
   const page = await open("running");
   assert.match(await testId(page, "data-today").textContent(), /406 MB of 2 GB.*reached in/);
   await testId(page, "data-cap").selectOption("500000000");
@@ -295,6 +315,92 @@ async function errors() {
   console.log("page: errors are in the page's language, with what to do");
 }
 
+/** Serves the built package on `port`, and empty pages; the policy of `/blocked` has no workers. */
+async function servePackage(port) {
+  const folder = fileURLToPath(new URL("../package", import.meta.url));
+  const types = { ".js": "text/javascript", ".wasm": "application/wasm" };
+  const http = createHttpServer(({ url }, response) => {
+    const type = /^\/(dist|wasm)\//.test(url) ? types[extname(url)] : undefined;
+    response.setHeader("content-type", type ?? "text/html");
+    response.setHeader("cache-control", "no-store");
+    if (url === "/blocked") response.setHeader("content-security-policy", "worker-src 'none'");
+    response.end(type === undefined ? "<!doctype html>" : readFileSync(folder + url));
+  });
+  await new Promise((resolve) => http.listen(port, "127.0.0.1", resolve));
+  const close = async () => {
+    http.closeAllConnections();
+    await new Promise((resolve) => http.close(resolve));
+  };
+  return { port: http.address().port, close };
+}
+
+/**
+ * A page with a contribution of one worker, from the package's own parts. `contribute` starts it,
+ * `ask` asks the server again, `states` has its states, `started` the worker's first message.
+ */
+async function contributingPage(port, path) {
+  const page = await browser.newPage();
+  await page.goto(`http://127.0.0.1:${port}${path}`);
+  await page.evaluate(async () => {
+    const [loader, { WorkerPool }, { Contribution }] = await Promise.all(
+      ["wasm-loader", "pool", "contribution"].map((name) => import(`/dist/${name}.js`)),
+    );
+    const states = [];
+    let contribution, worker;
+    const poolHost = {
+      spawn: () => (worker = loader.spawnWorker()),
+      lost: (message, replaced) => replaced || contribution.startFailed(new Error(message)),
+      done: () => {},
+      failed: () => {},
+    };
+    const pool = new WorkerPool(poolHost, await loader.compile());
+    const watch = () => () => {};
+    const host = {
+      device: { watchHidden: watch, watchBattery: watch, watchMetered: watch },
+      dataToday: () => 0,
+      apply: (workers) => pool.resize(workers),
+      changed: (state, _, reason) => states.push(reason ?? state),
+      codeAnswers: () => loader.codeAnswers(),
+      monotonicMs: () => performance.now(),
+    };
+    const contribute = () => void (contribution = new Contribution(host, { workers: 1 }));
+    const ask = () => contribution.askCodeHost(true);
+    const started = () =>
+      new Promise((resolve) => worker.addEventListener("message", ({ data }) => resolve(data)));
+    Object.assign(globalThis, { states, contribute, ask, started });
+  });
+  return page;
+}
+
+/**
+ * A browser reports a worker whose script's server is dead like a blocked one. The package tells
+ * the two apart, and starts the workers when the server answers again.
+ */
+async function deadServer() {
+  let http = await servePackage(0);
+  const { port } = http;
+  const states = (page) => page.evaluate(() => globalThis.states);
+  const blocked = await contributingPage(port, "/blocked");
+  await blocked.evaluate(() => globalThis.contribute());
+  await blocked.waitForFunction(() => globalThis.states.length === 2);
+  assert.deepEqual(await states(blocked), ["running", "stopped"]);
+  await blocked.close();
+
+  const page = await contributingPage(port, "/");
+  await http.close();
+  await page.evaluate(() => globalThis.contribute());
+  await page.waitForFunction(() => globalThis.states.length === 2);
+  await page.evaluate(() => globalThis.ask());
+  assert.deepEqual(await states(page), ["running", "codeUnreachable"]);
+  http = await servePackage(port);
+  const message = await page.evaluate(() => globalThis.ask().then(() => globalThis.started()));
+  assert.deepEqual(message, { type: "ready" });
+  assert.deepEqual(await states(page), ["running", "codeUnreachable", "running"]);
+  await page.close();
+  await http.close();
+  console.log("page: a dead server and blocked workers differ, and its return starts them");
+}
+
 /** With a busy node there are few drawings a second, few announcements and no long task. */
 async function busy() {
   const page = await open("running");
@@ -342,6 +448,7 @@ const CHECKS = {
   quietLog,
   oneRound,
   errors,
+  deadServer,
   busy,
 };
 

@@ -19,7 +19,6 @@ const FINISHED_MAX = 10_000;
 export class ActivityTracker {
   readonly #clock: Clock;
   readonly #report: (activity: Activity) => void;
-  readonly #startedMs: number;
   readonly #peers = new Set<string>();
   readonly #units = new Set<number>();
   #finished: number[] = [];
@@ -27,14 +26,14 @@ export class ActivityTracker {
   #contribution: { state: ContributionState; reason?: PauseReason } = { state: "stopped" };
   #job: string | undefined;
   #busyMs = Number.NEGATIVE_INFINITY;
-  #runningSinceMs = 0;
+  /** Every unit that finished since then is in `#finished`, unless it left the window. */
+  #countedSinceMs = 0;
   #reportedMs = Number.NEGATIVE_INFINITY;
   #current: Activity;
 
   constructor(clock: Clock, report: (activity: Activity) => void) {
     this.#clock = clock;
     this.#report = report;
-    this.#startedMs = clock.monotonicMs();
     this.#current = { state: "disconnected", sinceMs: clock.wallMs(), reason: "noPeers" };
   }
 
@@ -64,12 +63,15 @@ export class ActivityTracker {
       case "unitEnd":
         if (this.#units.delete(event.computeId)) this.#busyMs = now;
         if (event.ok) this.#finished.push(now);
-        if (this.#finished.length > FINISHED_MAX) this.#finished.shift();
+        if (this.#finished.length > FINISHED_MAX) {
+          // The list is complete from the dropped unit on.
+          this.#countedSinceMs = this.#finished.shift() ?? now;
+        }
         break;
       case "contribution": {
         const { state, reason } = event;
         const starts = state === "running" && this.#contribution.state !== "running";
-        if (starts) this.#runningSinceMs = now;
+        if (starts) this.#startRate(now);
         this.#contribution = reason === undefined ? { state } : { state, reason };
         break;
       }
@@ -104,9 +106,15 @@ export class ActivityTracker {
     return { state: state === "running" ? "waiting" : "off" };
   }
 
+  /** Restarts the rate: units of the time before the contribution do not count. */
+  #startRate(now: number): void {
+    this.#finished = [];
+    this.#countedSinceMs = now;
+  }
+
   #computing(now: number): Omit<Activity, "sinceMs"> {
     this.#finished = this.#finished.filter((at) => now - at < RATE_WINDOW_MS);
-    const window = Math.min(RATE_WINDOW_MS, now - Math.max(this.#startedMs, this.#runningSinceMs));
+    const window = Math.min(RATE_WINDOW_MS, now - this.#countedSinceMs);
     // A window below five seconds gives no useful rate.
     const rate = Math.round((this.#finished.length * 60_000) / Math.max(window, RATE_INTERVAL_MS));
     const job = this.#job === undefined ? {} : { job: this.#job };

@@ -25,7 +25,14 @@ import { checkRelays, discover, readWellKnown, type Bootstrap, type Relay } from
 import { OFFSET_MS_MIN, ServerClock, formatDuration } from "./server-clock.js";
 import { abortable, throwIfAborted } from "./signals.js";
 import { takeStore, type StoreSlot } from "./store-slot.js";
-import { load, spawnWorker, type CodeUrls, type Loaded, type Report } from "./wasm-loader.js";
+import {
+  codeAnswers,
+  load,
+  spawnWorker,
+  type CodeUrls,
+  type Loaded,
+  type Report,
+} from "./wasm-loader.js";
 
 /** Options of {@link connect}. */
 export interface ConnectOptions {
@@ -73,6 +80,7 @@ export interface Environment {
   origin(): string;
   load(urls: CodeUrls, report: Report): Promise<Loaded>;
   spawnWorker(urls: CodeUrls): WorkerLike;
+  codeAnswers(urls: CodeUrls): Promise<boolean>;
   device(): Device;
   takeStore(base: string): Promise<StoreSlot | null>;
   clock: Clock;
@@ -90,6 +98,7 @@ const browserEnvironment: Environment = {
   origin: () => globalThis.location?.origin ?? "this origin",
   load,
   spawnWorker,
+  codeAnswers,
   device: browserDevice,
   takeStore,
   clock: browserClock,
@@ -177,6 +186,7 @@ async function start(
     checkpoint,
     device: environment.device(),
     spawnWorker: () => environment.spawnWorker(urls),
+    codeAnswers: () => environment.codeAnswers(urls),
     clock,
     meter: new DataMeter(clock, environment.counters(), slot.name),
     onClosed: () => slot.release(),

@@ -12,6 +12,9 @@ export const WORKERS_MAX = 64;
 /** Default of `dataCapPerDay`, in bytes. */
 export const DATA_CAP_PER_DAY_DEFAULT = 2_000_000_000;
 
+/** The first and the longest time between two requests to a host that did not answer. */
+export const CODE_RETRY_MS = { first: 2_000, max: 30_000 } as const;
+
 /** Options of {@link TequioNode.contribute}. */
 export interface ContributeOptions {
   /** Web Workers to compute with. Default: one less than the cores, and one on a phone. */
@@ -42,6 +45,9 @@ export interface ContributionHost {
   dataToday(): number;
   /** Sets the number of workers that compute now. */
   apply(workers: number): void;
+  /** Asks the host of the worker script whether it answers. */
+  codeAnswers(): Promise<boolean>;
+  monotonicMs(): number;
   changed(state: ContributionState, workers: number, reason?: PauseReason): void;
 }
 
@@ -58,6 +64,9 @@ export class Contribution {
   #stopped = false;
   #error: WorkerError | null = null;
   #last = "";
+  /** When to ask the host of the worker script again, and the time before the question after. */
+  #askAtMs = Infinity;
+  #askIntervalMs: number = CODE_RETRY_MS.first;
 
   /** @internal */
   constructor(host: ContributionHost, options: ContributeOptions = {}) {
@@ -89,7 +98,7 @@ export class Contribution {
     return this.pausedBy === null ? "running" : "paused";
   }
 
-  /** Why it is paused, or null. */
+  /** The reason why it is paused, or null. */
   get pausedBy(): PauseReason | null {
     return [...this.#paused].find((reason) => !this.#overruled.has(reason)) ?? null;
   }
@@ -99,7 +108,7 @@ export class Contribution {
     return this.#dataCap;
   }
 
-  /** Why it stopped by itself, or null. */
+  /** The reason why it stopped by itself, or null. */
   get error(): WorkerError | null {
     return this.#error;
   }
@@ -124,6 +133,8 @@ export class Contribution {
   resume(): void {
     if (this.#stopped) return;
     if (this.#paused.has("dataCap")) this.#dataCap = this.#host.dataToday() + this.#dataStep;
+    // No decision overrules a host that does not answer: the workers try to start once more.
+    this.#paused.delete("codeUnreachable");
     for (const reason of this.#paused) if (reason !== "dataCap") this.#overruled.add(reason);
     this.checkData();
     this.#apply();
@@ -142,10 +153,45 @@ export class Contribution {
     this.#apply();
   }
 
-  /** Stops because no worker could be started. @internal */
+  /**
+   * Handles the failed start of all workers. A script that cannot be fetched looks like a blocked
+   * worker, so this asks the script's host. If the host does not answer, the contribution pauses
+   * until it does; else it stops with `error`. Returns whether it has stopped. @internal
+   */
+  async startFailed(error: WorkerError): Promise<boolean> {
+    // Without workers, new units would only be returned.
+    this.#host.apply(0);
+    const answers = await this.#host.codeAnswers();
+    if (this.#stopped) return false;
+    if (!answers) {
+      this.#scheduleQuestion();
+      this.#pause("codeUnreachable", true);
+      return false;
+    }
+    this.fail(error);
+    return true;
+  }
+
+  /** Asks a host that did not answer again, if it is time or if `now` is set. @internal */
+  async askCodeHost(now = false): Promise<void> {
+    if (!this.#paused.has("codeUnreachable") || this.#stopped) return;
+    if (!now && this.#host.monotonicMs() < this.#askAtMs) return;
+    this.#scheduleQuestion();
+    if (await this.#host.codeAnswers()) {
+      this.#askIntervalMs = CODE_RETRY_MS.first;
+      this.#pause("codeUnreachable", false);
+    }
+  }
+
+  /** Stops because no worker can be started. @internal */
   fail(error: WorkerError): void {
     this.#error = error;
     this.stop();
+  }
+
+  #scheduleQuestion(): void {
+    this.#askAtMs = this.#host.monotonicMs() + this.#askIntervalMs;
+    this.#askIntervalMs = Math.min(2 * this.#askIntervalMs, CODE_RETRY_MS.max);
   }
 
   #pause(reason: PauseReason, active: boolean): void {

@@ -17,10 +17,11 @@ import type {
 } from "./wasm-types.js";
 
 /**
- * Why a contribution is paused: the page is hidden, the battery is low, the connection is metered
- * or the browser saves data, or the day's data cap is used up.
+ * The reason why a contribution is paused: the page is hidden, the battery is low, the connection
+ * is metered or the browser saves data, the day's data cap is used up, or the host of the worker
+ * script does not answer. The last pause ends by itself once the host answers.
  */
-export type PauseReason = "hidden" | "battery" | "metered" | "dataCap";
+export type PauseReason = "hidden" | "battery" | "metered" | "dataCap" | "codeUnreachable";
 
 /** The kinds of activity. */
 export type ActivityState = "off" | "waiting" | "computing" | "paused" | "disconnected";
@@ -39,7 +40,7 @@ export interface Activity {
   job?: string;
   /** Units finished in the last minute, while computing. */
   unitsPerMinute?: number;
-  /** Why the node is paused or disconnected. */
+  /** The reason why the node is paused or disconnected. */
   reason?: PauseReason | "noPeers" | "noQuorum";
 }
 

@@ -136,7 +136,7 @@ export class IceServerList {
     }
   }
 
-  /** Ends the renewal for good. */
+  /** Ends the renewal permanently. */
   stop(): void {
     this.#ended.abort();
     this.#stopTimer?.();

@@ -49,6 +49,8 @@ export interface NodeParts {
   checkpoint: Uint8Array;
   device: Device;
   spawnWorker(): WorkerLike;
+  /** Whether the host of the worker script answers. */
+  codeAnswers(): Promise<boolean>;
   clock: Clock;
   meter: DataMeter;
   /** Receives every event from the start. */
@@ -130,12 +132,15 @@ export class TequioNode {
     this.#hub.emit(event);
     if (event.type === "head") this.#headClock.take(event);
     this.#activity.take(event);
+    // A relay often serves the page too, so its return is a reason to ask at once.
+    if (event.type === "peer" && event.connected) void this.#contribution?.askCodeHost(true);
   }
 
   /** Updates the state that changes without an event: the activity and the bytes. */
   #tick(): void {
     const { clock, meter } = this.#parts;
     this.#activity.update();
+    void this.#contribution?.askCodeHost();
     if (this.#light === null || clock.monotonicMs() - this.#sampledMs < SAMPLE_INTERVAL_MS) return;
     this.#sampledMs = clock.monotonicMs();
     const { received, sent } = this.#light.traffic();
@@ -281,6 +286,8 @@ export class TequioNode {
           if (this.#closing === null) light.setWorkers(workers);
           this.#pool.resize(workers);
         },
+        codeAnswers: () => this.#parts.codeAnswers(),
+        monotonicMs: () => this.#parts.clock.monotonicMs(),
         changed: (state, workers, reason) =>
           this.#emit({
             type: "contribution",
@@ -348,16 +355,21 @@ export class TequioNode {
   }
 
   #workerLost(message: string, replaced: boolean, cause: unknown): void {
-    if (!replaced) {
-      this.#contribution?.fail(
-        new WorkerError(
-          `compute workers cannot be started: ${message}. If the page has a ` +
-            "Content-Security-Policy, worker-src needs 'self'.",
-          cause,
-        ),
-      );
-    }
-    this.#hub.emit({ type: "workerLost", message, replaced });
+    if (replaced) this.#hub.emit({ type: "workerLost", message, replaced });
+    else void this.#startFailed(message, cause);
+  }
+
+  async #startFailed(message: string, cause: unknown): Promise<void> {
+    const error = new WorkerError(
+      `compute workers cannot be started: ${message}. If the page has a ` +
+        "Content-Security-Policy, worker-src needs 'self'.",
+      cause,
+    );
+    const contribution = this.#contribution;
+    // A worker whose creation throws was refused before its script was fetched.
+    if (cause !== undefined) contribution?.fail(error);
+    else if (!(await contribution?.startFailed(error))) return;
+    this.#hub.emit({ type: "workerLost", message, replaced: false });
   }
 
   #open(): WireNode {

@@ -3,8 +3,10 @@
  * module. Its errors name what a browser or a Content-Security-Policy does not allow.
  */
 import { compileDownload, type DownloadProgress } from "./code-download.js";
+import { CspWatch, watchViolations } from "./csp.js";
 import { NetworkError, UnsupportedError, WorkerError } from "./errors.js";
 import type { WorkerLike } from "./pool.js";
+import { deadline } from "./signals.js";
 import type { WireModule } from "./wasm-types.js";
 
 /** The instantiated glue and its module. */
@@ -26,6 +28,9 @@ export interface CodeUrls {
   /** URL of the module `worker.js`, on the page's own origin. */
   workerUrl?: string | URL;
 }
+
+/** How long the host of the worker script may take to answer. */
+const ANSWER_TIME_MS_MAX = 8_000;
 
 const compiled = new Map<string, Promise<WebAssembly.Module>>();
 let loaded: Promise<Loaded> | undefined;
@@ -83,6 +88,36 @@ export function spawnWorker({ workerUrl }: CodeUrls = {}): WorkerLike {
     }) as WorkerLike;
   } catch (error) {
     throw new WorkerError(`a compute worker cannot be started: ${(error as Error).message}`, error);
+  }
+}
+
+/**
+ * Whether the host of the worker script answers. Any answer counts, except the errors with which a
+ * proxy reports that the host behind it does not answer. Workers come from the page's own origin,
+ * so without a `workerUrl` this asks for the page. If the page's policy forbids the question, the
+ * answer is yes.
+ */
+export async function codeAnswers({ workerUrl }: CodeUrls = {}): Promise<boolean> {
+  const page = globalThis.location?.href ?? "http://localhost/";
+  const url = new URL(workerUrl ?? page, page);
+  if (!/^https?:$/.test(url.protocol)) return true;
+  const csp = new CspWatch(watchViolations);
+  const limit = deadline(ANSWER_TIME_MS_MAX);
+  try {
+    // Neither a cached answer nor that of a redirect's target says anything about the host.
+    const { status } = await fetch(url, {
+      method: "HEAD",
+      cache: "no-store",
+      redirect: "manual",
+      signal: limit.signal,
+    });
+    return status < 502 || status > 504;
+  } catch (error) {
+    const failure = new NetworkError("CODE_UNREACHABLE", `${url.href} does not answer`, error);
+    return (await csp.explain(failure)).code === "CSP_BLOCKED";
+  } finally {
+    limit.release();
+    csp.stop();
   }
 }
 

@@ -14,16 +14,16 @@ export type PathKind = "direct" | "relayed";
 export type Transport = "webrtc" | "websocket" | "tcp" | "quic";
 
 /**
- * Why a path was chosen. `connected`: the first connection. `proven`: a direct connection has
- * carried traffic and replaces a circuit. `unanswered`, `lost`: the previous connection did not
- * answer, or ended.
+ * The reason why a path was chosen. `connected`: the first connection. `proven`: a direct
+ * connection has carried traffic and replaces a circuit. `unanswered`, `lost`: the previous
+ * connection did not answer, or ended.
  */
 export type PathReason = "connected" | "proven" | "unanswered" | "lost";
 
 /** The state of a training or inference job. */
 export type JobState = "pending" | "running" | "final" | "failed" | "cancelled";
 
-/** Why a job ended without a result. */
+/** The reason why a job ended without a result. */
 export type JobEndReason = "cancelled" | "refuted" | "unaudited";
 
 /**
@@ -39,7 +39,7 @@ export type WaitingFor =
   | "auditors"
   | "quorum";
 
-/** Why a result was rejected: it came late, its worker did not answer a dispute, or it is wrong. */
+/** Kind of a rejection: the result is late, withheld in a dispute, or wrong. */
 export type RejectionKind = "late" | "withheld" | "wrong";
 
 /** The newest block whose finality certificate this node has verified. */
@@ -113,7 +113,7 @@ export interface WireJob {
   /** Time of the job's block, in milliseconds since 1970; null if that block is unknown. */
   submittedMs?: number | null;
   state: JobState;
-  /** Why the job ended without a result. */
+  /** The reason why the job ended without a result. */
   reason?: JobEndReason | null;
   /** What the job waits for; null while it progresses. */
   waitingFor?: WaitingFor | null;
@@ -123,7 +123,8 @@ export interface WireJob {
   workersNow?: { full: number; browsers: number };
   round: number;
   rounds: number;
-  /** Held-out accuracy of the newest point as a fraction of 1, or null before the first round. */
+  /** Held-out accuracy of the newest point as a fraction of 1, or null before the first round
+   * and without test rows. */
   accuracy: number | null;
   /** The best point so far. */
   bestAccuracy?: number | null;

@@ -110,3 +110,43 @@ test("a failed unit does not count", () => {
   take(unit(2));
   assert.equal(tracker.current.unitsPerMinute, 0);
 });
+
+/** Computes for `seconds` with `perSecond` units in each, and returns every reported rate. */
+function compute(tracked: ReturnType<typeof start>, seconds: number, perSecond: number): number[] {
+  const { clock, tracker, take, reported } = tracked;
+  const before = reported.length;
+  for (let second = 0; second < seconds; second += 1) {
+    for (let index = 0; index < perSecond; index += 1) take(unit(index), end(index));
+    clock.pass(1_000);
+    tracker.update();
+  }
+  return reported.slice(before).flatMap(({ unitsPerMinute }) => unitsPerMinute ?? []);
+}
+
+function start() {
+  const all = tracked();
+  all.take(peer(true), contribution("running"));
+  return all;
+}
+
+test("the rate restarts with the contribution, after a stop and after a pause", () => {
+  const all = start();
+  const steady = compute(all, 90, 14).at(-1);
+  assert.equal(steady, 14 * 59, "at the moment of the report the 60th second has just begun");
+  for (const interruption of [contribution("stopped"), contribution("paused", "hidden")]) {
+    for (const breakMs of [0, 5_000, 30_000]) {
+      all.take(interruption);
+      all.clock.pass(breakMs);
+      all.take(contribution("running"));
+      const highest = Math.max(...compute(all, 20, 14));
+      assert.ok(highest <= 1_000, `${highest} units a minute after a break of ${breakMs} ms`);
+      assert.equal(compute(all, 70, 14).at(-1), steady);
+    }
+  }
+});
+
+test("more units than are kept do not lower the rate", () => {
+  const all = start();
+  const rate = compute(all, 40, 300).at(-1) ?? 0;
+  assert.ok(Math.abs(rate - 18_000) < 600, `${rate} units a minute instead of 18,000`);
+});

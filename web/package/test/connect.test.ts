@@ -285,6 +285,7 @@ test("a contribution whose workers cannot start stops with its error", async () 
   const node = await fake.connect();
   const contribution = node.contribute({ workers: 1 });
   for (let index = 0; index < 3; index += 1) fake.host.workers[index]?.crash("blocked");
+  await settled();
   assert.equal(contribution.state, "stopped");
   assert.equal(contribution.error?.code, "WORKER");
   assert.equal(fake.light.workersSet.at(-1), 0);

@@ -17,6 +17,8 @@ function start(
       device,
       dataToday: () => data.today,
       apply: (workers) => void applied.push(workers),
+      codeAnswers: async () => true,
+      monotonicMs: () => 0,
       changed: (state, workers, reason) => {
         states.push([state, workers, reason].filter((part) => part !== undefined).join(" "));
       },

@@ -3,7 +3,10 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import test from "node:test";
+import { CODE_RETRY_MS } from "../src/contribution.js";
 import { TequioError } from "../src/errors.js";
+import type { TequioEvent } from "../src/events.js";
+import { codeAnswers } from "../src/wasm-loader.js";
 import type { WireJob } from "../src/wasm-types.js";
 import type { FakeWorker } from "./fakes.js";
 import { HASH, RELAY, fakeEnvironment, settled } from "./fakes.js";
@@ -193,6 +196,112 @@ test("a worker that the browser does not allow stops the contribution with the c
   assert.equal(contribution.error?.code, "WORKER");
   assert.equal(contribution.error?.cause, refused);
   await node.close();
+});
+
+/** A node whose contribution could not start its workers while the host of the code was dead. */
+async function unreachable() {
+  const fake = fakeEnvironment();
+  const events: TequioEvent[] = [];
+  const node = await fake.connect({ onEvent: (event) => void events.push(event) });
+  fake.codeAnswers = false;
+  const contribution = node.contribute({ workers: 2 });
+  const crashAll = async () => {
+    while (fake.host.alive.length > 0) fake.host.alive[0]?.crash("");
+    await settled();
+  };
+  await crashAll();
+  const pass = async (ms: number) => {
+    fake.clock.pass(ms);
+    for (const timer of fake.clock.timers) timer();
+    await settled();
+  };
+  return { fake, node, contribution, events, crashAll, pass };
+}
+
+test("a host that does not answer pauses the contribution until it answers again", async () => {
+  const { fake, node, contribution, events, pass } = await unreachable();
+  assert.deepEqual([contribution.state, contribution.pausedBy], ["paused", "codeUnreachable"]);
+  assert.equal(contribution.error, null);
+  assert.equal(fake.light.workersSet.at(-1), 0);
+  assert.ok(!events.some((event) => event.type === "workerLost" && !event.replaced));
+
+  // The host is asked after 2 s, then more seldom; the node starts no worker meanwhile.
+  const started = fake.host.workers.length;
+  for (let second = 0; second < 60; second += 1) await pass(1_000);
+  assert.ok(fake.codeQuestions >= 4 && fake.codeQuestions <= 7, String(fake.codeQuestions));
+  assert.equal(fake.host.workers.length, started);
+
+  fake.codeAnswers = true;
+  await pass(CODE_RETRY_MS.max);
+  assert.deepEqual([contribution.state, fake.light.workersSet.at(-1)], ["running", 2]);
+  assert.equal(fake.host.alive.length, 2);
+  await node.close();
+});
+
+test("a new peer makes the node ask the host of the code at once", async () => {
+  const { fake, node, contribution } = await unreachable();
+  fake.codeAnswers = true;
+  fake.light.emit({ type: "peer", id: "relay", connected: true });
+  await settled();
+  assert.equal(contribution.state, "running");
+  await node.close();
+});
+
+test("the person can try at once, and a blocked worker still stops the contribution", async () => {
+  const { fake, node, contribution, events, crashAll } = await unreachable();
+  contribution.resume();
+  assert.equal(contribution.state, "running");
+  await crashAll();
+  assert.equal(contribution.pausedBy, "codeUnreachable", "no decision overrules a dead host");
+
+  fake.codeAnswers = true;
+  contribution.resume();
+  await crashAll();
+  assert.deepEqual([contribution.state, contribution.error?.code], ["stopped", "WORKER"]);
+  assert.ok(events.some((event) => event.type === "workerLost" && !event.replaced));
+  await node.close();
+});
+
+test("a contribution that stops while the host is asked stays stopped", async () => {
+  const { fake, node, contribution, pass } = await unreachable();
+  contribution.stop();
+  fake.codeAnswers = true;
+  await pass(CODE_RETRY_MS.max);
+  assert.equal(contribution.state, "stopped");
+  assert.equal(fake.host.alive.length, 0);
+
+  const second = node.contribute({ workers: 1 });
+  while (fake.host.alive.length > 0) fake.host.alive[0]?.crash("");
+  second.stop();
+  await settled();
+  assert.deepEqual([second.state, second.error], ["stopped", null]);
+  await node.close();
+});
+
+test("any answer of the host counts, except a proxy's that the host is dead", async () => {
+  let status = 200;
+  let location: string | undefined;
+  const server = createServer((_, response) => {
+    response.writeHead(status, location === undefined ? {} : { location }).end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const stop = () => {
+    server.closeAllConnections();
+    return new Promise((resolve) => server.close(resolve));
+  };
+  const workerUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/worker.js`;
+  try {
+    for (status of [200, 404, 405, 500]) assert.equal(await codeAnswers({ workerUrl }), true);
+    for (status of [502, 503, 504]) assert.equal(await codeAnswers({ workerUrl }), false);
+    status = 302;
+    location = "http://127.0.0.1:1/";
+    assert.equal(await codeAnswers({ workerUrl }), true);
+    await stop();
+    assert.equal(await codeAnswers({ workerUrl }), false);
+  } finally {
+    await stop();
+  }
+  assert.equal(await codeAnswers({ workerUrl: "blob:http://a/b" }), true, "it cannot be asked");
 });
 
 test("a name finds the newest finished training that has it", async () => {

@@ -237,6 +237,8 @@ export function fakeEnvironment() {
     taken: [] as string[],
     released: 0,
     startError: null as unknown,
+    codeAnswers: true,
+    codeQuestions: 0,
     whileStarting: (_: (event: WireEvent) => void): void => {},
     starting: settled,
   };
@@ -273,6 +275,10 @@ export function fakeEnvironment() {
       return { wasm, module: MODULE };
     },
     spawnWorker: () => host.spawn(),
+    codeAnswers: async () => {
+      fake.codeQuestions += 1;
+      return fake.codeAnswers;
+    },
     device: () => device,
     clock,
     counters: () => null,

@@ -111,6 +111,8 @@ function entryOf(event: TequioEvent, nowMs: number, before: FactsBefore): Entry 
       return before.activity?.state === "disconnected" ? line("good", "log.online") : null;
     case "storage":
       return line(event.state === "reopened" ? "plain" : "warn", `log.storage.${event.state}`);
+    case "contribution":
+      return event.reason === "codeUnreachable" ? line("warn", "log.codeUnreachable") : null;
     case "workerLost": {
       const key = event.replaced ? "log.workerReplaced" : "log.workersDead";
       return line("warn", key, { message: text(event.message) });

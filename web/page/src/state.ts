@@ -76,6 +76,8 @@ export interface State {
   contribution: { state: ContributionState | "none"; workers: number; reason: PauseReason | null };
   /** This device's accepted units and operations, and its running and computed units. */
   ownWork: { units: number; macs: number; busy: number; computed: number };
+  /** The jobs of which this tab has received units, the newest last. */
+  unitJobs: readonly string[];
   account: Account | null;
   /** Trainings, the newest last. */
   jobs: Job[];
@@ -114,6 +116,7 @@ export const initialState: State = {
   identityLost: false,
   contribution: { state: "none", workers: 0, reason: null },
   ownWork: { units: 0, macs: 0, busy: 0, computed: 0 },
+  unitJobs: [],
   account: null,
   jobs: [],
   jobsRead: false,
@@ -127,6 +130,18 @@ export const initialState: State = {
   preferences: defaultPreferences,
   nowMs: 0,
 };
+
+/** The most jobs that the page remembers units of. */
+const UNIT_JOBS_MAX = 64;
+/** Codes of errors whose cause is gone once a peer is connected again. */
+const CONNECTION_ERRORS: ReadonlySet<string> = new Set([
+  "UNAVAILABLE",
+  "TIMEOUT",
+  "NO_RELAY",
+  "WELL_KNOWN",
+  "CODE_UNREACHABLE",
+  "CHECKPOINT_UNREACHABLE",
+]);
 
 /** The state after an event of the node; the same object if it has not changed. */
 export function reduce(state: State, event: TequioEvent, nowMs: number): State {
@@ -147,7 +162,9 @@ function reduceFacts(state: State, event: TequioEvent, nowMs: number): State {
       return state.stale ? state : { ...state, stale: true };
     case "activity": {
       const { type: _, ...activity } = event;
-      return { ...state, activity };
+      const back = isOffline(state) && !isOffline({ activity });
+      const solved = back && CONNECTION_ERRORS.has(state.error?.code ?? "");
+      return { ...state, activity, error: solved ? null : state.error };
     }
     case "data": {
       const { type: _, ...data } = event;
@@ -162,8 +179,10 @@ function reduceFacts(state: State, event: TequioEvent, nowMs: number): State {
       const { type: _, ...job } = event;
       return withJobs(state, [...state.jobs.filter(({ id }) => id !== job.id), job]);
     }
-    case "unit":
-      return { ...state, ownWork: { ...state.ownWork, busy: state.ownWork.busy + 1 } };
+    case "unit": {
+      const ownWork = { ...state.ownWork, busy: state.ownWork.busy + 1 };
+      return { ...state, ownWork, unitJobs: withNewest(state.unitJobs, event.job) };
+    }
     case "unitEnd": {
       const { busy, computed } = state.ownWork;
       const ownWork = { busy: Math.max(0, busy - 1), computed: computed + (event.ok ? 1 : 0) };
@@ -197,6 +216,17 @@ export function withJobs(state: State, all: readonly Job[]): State {
 /** Shows the job that the person chose; null follows the running job again. */
 export function withChoice(state: State, chosenJob: string | null): State {
   return { ...state, chosenJob, job: followJob(state.jobs, state.job, chosenJob) };
+}
+
+/** Whether no peer is connected. */
+export function isOffline({ activity }: Pick<State, "activity">): boolean {
+  return activity?.state === "disconnected" && activity.reason !== "noQuorum";
+}
+
+/** The list with `job` as its newest entry, without the oldest beyond the limit. */
+function withNewest(jobs: readonly string[], job: string): readonly string[] {
+  if (jobs.at(-1) === job) return jobs;
+  return [...jobs.filter((other) => other !== job), job].slice(-UNIT_JOBS_MAX);
 }
 
 /** The job that is shown, or null. */

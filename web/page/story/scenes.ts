@@ -173,6 +173,15 @@ function outage(state: State): State {
   return { ...next, peers: [] };
 }
 
+/** A person has joined while the relay, which also serves the page, does not answer. */
+function unreachable(state: State): State {
+  const sinceMs = Date.now() - 40_000;
+  return take(looking(state, [job(23, 40)]), [
+    { type: "activity", state: "disconnected", sinceMs, reason: "noPeers" },
+    { type: "contribution", state: "paused", workers: 0, reason: "codeUnreachable" },
+  ]);
+}
+
 /** The scenes by name; `?scene=` of the story chooses one. */
 export const scenes: Record<string, (state: State) => State> = {
   away: (state) => state,
@@ -192,6 +201,7 @@ export const scenes: Record<string, (state: State) => State> = {
   idle: (state) => looking(state, []),
   waiting: (state) => ({
     ...running(state, [job(6, 40, { waitingFor: "checker" })]),
+    unitJobs: ["b3f1a6"],
     activity: { state: "waiting", sinceMs: Date.now() - 20_000 },
   }),
   running,
@@ -201,6 +211,7 @@ export const scenes: Record<string, (state: State) => State> = {
     contribution: { state: "paused", workers: 0, reason: "dataCap" },
   }),
   outage,
+  unreachable,
   stopped: (state) => ({
     ...running(state),
     activity: { state: "off", sinceMs: Date.now() - 20_000 },
@@ -222,6 +233,13 @@ export const scenes: Record<string, (state: State) => State> = {
     modelError: { code: "BAD_OBJECT", message: "the object is not what its name promises" },
   }),
   final: finished,
+  large: (state) => {
+    const done = finished(state);
+    const contributors = CONTRIBUTORS.map((one) => {
+      return { ...one, units: 1_118_345 + one.units, checks: 1_097_221, macs: 6.2e16 };
+    });
+    return { ...done, record: { job: "b3f1a6", contributors } };
+  },
   other: (state) => otherModel(state, IRIS_COLUMNS),
   row: (state) => otherModel(state, []),
 };

@@ -1,8 +1,16 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { chooseLanguage } from "../src/i18n/index.js";
-import { initialState, type State } from "../src/state.js";
-import { activityText, rateText, titleText } from "../src/views/activity.js";
+import { en } from "../src/i18n/en.js";
+import { chooseLanguage, t } from "../src/i18n/index.js";
+import { initialState, reduce, type State } from "../src/state.js";
+import {
+  activityText,
+  computeText,
+  rateText,
+  resumeText,
+  titleText,
+} from "../src/views/activity.js";
+import { errorText } from "../src/views/error.js";
 
 const connected: State = { ...initialState, phase: "connected" };
 const doing = (activity: NonNullable<State["activity"]>): State => ({ ...connected, activity });
@@ -46,10 +54,69 @@ test("while computing, the line names the job, and the rate is beside it", () =>
 test("each reason to pause has its sentence, in both languages", () => {
   for (const language of ["en", "es"] as const) {
     chooseLanguage(language);
-    const texts = (["hidden", "battery", "metered", "dataCap"] as const).map((reason) =>
+    const reasons = ["hidden", "battery", "metered", "dataCap", "codeUnreachable"] as const;
+    const texts = reasons.map((reason) =>
       activityText(doing({ state: "paused", sinceMs: 0, reason })),
     );
-    assert.equal(new Set(texts).size, 4);
+    assert.equal(new Set(texts).size, 5);
   }
   chooseLanguage("en");
+});
+
+test("a tab that has received parts of the running job does not say that none has come", () => {
+  const unit = { computeId: 1, round: 1, unit: 1, kind: "compute" } as const;
+  const waiting = { ...doing({ state: "waiting", sinceMs: 0 }), jobs: [job] };
+  assert.match(activityText(waiting), /no part of it has come to this tab yet$/);
+  const received = reduce(waiting, { type: "unit", ...unit, job: "a" }, 0);
+  assert.match(activityText(received), /no further part of the running job has come/);
+  // A unit of another job changes that neither way.
+  const second = { ...job, id: "b" };
+  assert.match(activityText({ ...received, jobs: [second] }), /no part of it has come/);
+  const both = reduce({ ...received, jobs: [job, second] }, { type: "unit", ...unit, job: "c" }, 0);
+  assert.match(activityText(both), /no further part/);
+});
+
+test("while the page's server is dead, the line says so, and nothing advises to reload", () => {
+  const contribution = { state: "paused", workers: 0, reason: "codeUnreachable" } as const;
+  const offline = doing({ state: "disconnected", sinceMs: 0, reason: "noPeers" });
+  const paused = doing({ state: "paused", sinceMs: 0, reason: "codeUnreachable" });
+  const expected = { en: /server of this page do(es)? not answer/, es: /servidor.*no responden?/ };
+  for (const language of ["en", "es"] as const) {
+    chooseLanguage(language);
+    for (const state of [offline, paused]) {
+      const text = activityText({ ...state, contribution });
+      assert.match(text, expected[language]);
+      assert.doesNotMatch(text, /reload|recarg/i);
+    }
+    assert.doesNotMatch(activityText(offline), expected[language]);
+    assert.equal(resumeText({ ...paused, contribution }), t("join.retry"));
+  }
+  chooseLanguage("en");
+});
+
+test("every error that advises to reload warns of it while the page is offline", () => {
+  for (const language of ["en", "es"] as const) {
+    chooseLanguage(language);
+    const codes = Object.keys(en).flatMap((key) => /^error\.([A-Z_]+)$/.exec(key)?.[1] ?? []);
+    assert.ok(codes.length >= 20);
+    const details = { clockOffsetMs: 86_400_000 };
+    for (const code of [...codes, "NEW_CODE"]) {
+      const [online, offline] = [false, true].map((now) => {
+        return errorText({ code, message: "", details }, now);
+      });
+      const reloads = /reload|recarg|recárg/i.test(online ?? "");
+      assert.equal(offline === online, !reloads, `${language} ${code}: ${offline}`);
+    }
+  }
+  chooseLanguage("en");
+});
+
+test("the button offers to compute again only once something was computed", () => {
+  const contribution = { state: "stopped", workers: 0, reason: null } as const;
+  const stopped: State = { ...connected, contribution };
+  assert.equal(computeText(stopped), "Join and compute");
+  const failed = reduce(stopped, { type: "unitEnd", computeId: 1, ok: false, elapsedMs: 1 }, 0);
+  assert.equal(computeText(failed), "Join and compute");
+  const done = reduce(stopped, { type: "unitEnd", computeId: 1, ok: true, elapsedMs: 1 }, 0);
+  assert.equal(computeText(done), "Compute again");
 });

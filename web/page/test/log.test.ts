@@ -83,3 +83,13 @@ test("the log is bounded, and long foreign texts are cut", () => {
   const reason = "x".repeat(5_000);
   assert.equal(String(after([rejected({ reason })]).log[0]?.values["reason"]).length, 301);
 });
+
+test("a server that does not answer has a line that blames no worker", () => {
+  const paused = { type: "contribution", state: "paused", workers: 0 } as const;
+  const events: TequioEvent[] = [
+    { ...paused, reason: "codeUnreachable" },
+    { ...paused, reason: "hidden" },
+    { ...paused, reason: "codeUnreachable" },
+  ];
+  assert.deepEqual(tones(after(events)), [["log.codeUnreachable", "warn", 2]]);
+});

@@ -1,8 +1,15 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { Job } from "tequio";
+import type { Job, TequioEvent } from "tequio";
 import { followJob, modelJob, shareOf } from "../src/jobs.js";
-import { initialState, reduce, shownJob, withChoice, withJobs } from "../src/state.js";
+import {
+  initialState,
+  reduce,
+  shownJob,
+  withChoice,
+  withJobs,
+  type State,
+} from "../src/state.js";
 
 const job = (id: string, state: Job["state"], submittedMs = 0): Job => ({
   id,
@@ -104,4 +111,31 @@ test("the bytes of the module are known while it loads", () => {
   const state = reduce(initialState, { type: "load", received: 10, total: 30 }, 0);
   assert.deepEqual(state.load, { received: 10, total: 30 });
   assert.deepEqual(reduce(state, { type: "load", received: 20, total: null }, 0).load?.total, null);
+});
+
+test("an error of the connection goes away when the page is connected again", () => {
+  const gone = { type: "activity", state: "disconnected", sinceMs: 0, reason: "noPeers" } as const;
+  const back = { type: "activity", state: "computing", sinceMs: 1 } as const;
+  const after = (code: string, ...events: TequioEvent[]) => {
+    let state: State = { ...reduce(initialState, gone, 0), error: { code, message: "" } };
+    for (const event of events) state = reduce(state, event, 0);
+    return state.error?.code ?? null;
+  };
+  for (const code of ["UNAVAILABLE", "TIMEOUT", "CODE_UNREACHABLE", "NO_RELAY"]) {
+    assert.equal(after(code, gone), code, "the connection is still lost");
+    assert.equal(after(code, back), null);
+  }
+  assert.equal(after("WORKER", back), "WORKER", "a connection does not start blocked workers");
+  const online = { ...reduce(initialState, back, 0), error: { code: "TIMEOUT", message: "" } };
+  assert.equal(reduce(online, back, 0).error?.code, "TIMEOUT", "no connection came back");
+});
+
+test("the page remembers of which jobs units came, up to a limit", () => {
+  const unit = { type: "unit", computeId: 1, round: 1, unit: 1, kind: "compute" } as const;
+  let state = initialState;
+  for (const id of ["a", "b", "a"]) state = reduce(state, { ...unit, job: id }, 0);
+  assert.deepEqual(state.unitJobs, ["b", "a"]);
+  for (let id = 0; id < 200; id += 1) state = reduce(state, { ...unit, job: String(id) }, 0);
+  assert.equal(state.unitJobs.length, 64);
+  assert.equal(state.unitJobs.at(-1), "199");
 });

@@ -73,6 +73,8 @@ export const en = {
   "activity.waitingNoJob": "Waiting for work: no job is running now",
   "activity.waitingJob":
     "Waiting for work: a job is running, but no part of it has come to this tab yet",
+  "activity.waitingNext":
+    "Waiting for work: no further part of the running job has come for some seconds",
   "activity.computing": "Computing {job}",
   "activity.computingPlain": "Computing",
   "activity.rate": "{count} units a minute",
@@ -83,8 +85,14 @@ export const en = {
   "activity.paused.battery": "Paused because the battery is low",
   "activity.paused.metered": "Paused because the connection is metered, or your browser saves data",
   "activity.paused.dataCap": "Paused because today's data limit is used up",
+  "activity.paused.codeUnreachable":
+    "Paused because the server of this page does not answer, so no compute worker can start. " +
+    "Computing starts by itself when the server answers. Keep this page open.",
   "activity.paused": "Paused",
   "activity.disconnected": "Not connected since {time}. Trying again.",
+  "activity.disconnected.codeUnreachable":
+    "Not connected since {time}. The relay and the server of this page do not answer. Trying " +
+    "again: computing starts by itself when they answer. Keep this page open.",
   "activity.disconnected.noQuorum":
     "Connected, but no new block has come (the last one at {time}). Work continues when the " +
     "network does.",
@@ -153,7 +161,7 @@ export const en = {
   "contribution.proof": "Keep the proof",
   "contribution.share": "Share the proof",
   "contribution.proofNote":
-    "The proof is a file that anybody can check without this page: the npm package tequio " +
+    "The proof is a file that anyone can check without this page: the npm package tequio " +
     "verifies it against the starting point.",
   "contribution.shareText":
     "I did {share} of the operations for the model {job}. The proof is attached.",
@@ -182,6 +190,7 @@ export const en = {
   "training.units": "{units} units, {own} of them yours",
   "training.accuracy": "accuracy on rows the model has not seen",
   "training.accuracyNone": "after the first round",
+  "training.accuracyNoTestRows": "no test rows",
   "training.best": "best so far {accuracy}",
   "curve.label":
     "Accuracy per round: {accuracy} in round {round} of {rounds}, from {first} at the start.",
@@ -264,7 +273,7 @@ export const en = {
     "{unit}): {reason}. The unit went to another.",
   "log.late":
     "A result came late, or its tab was closed (round {round}, unit {unit}). The unit went to " +
-    "another; nobody is to blame.",
+    "another; no one is to blame.",
   "log.refused":
     "A result of {worker} was refused (round {round}, unit {unit}): {reason}. The unit went to " +
     "another.",
@@ -280,7 +289,10 @@ export const en = {
   "log.direct": "{peer} is reached directly by {transport}.",
   "log.relayed": "{peer} is reached by {transport} through {via}.",
   "log.peerGone": "The connection to {peer} ended.",
-  "log.workerReplaced": "A compute worker crashed and was replaced.",
+  "log.workerReplaced": "A compute worker crashed or did not start, and was replaced.",
+  "log.codeUnreachable":
+    "The server of this page does not answer, so no compute worker can start. Computing waits " +
+    "for it.",
   "log.workersDead": "No compute worker can be started.",
   "log.storage.visit": "Nothing can be stored: the identity lasts for this visit.",
   "log.storage.reopened": "The browser closed the storage; it is open again.",
@@ -388,6 +400,8 @@ export const en = {
   "error.WORKER":
     "The browser cannot start compute workers. Reload the page; if that does not help, check " +
     "whether an extension blocks workers.",
+  "error.reloadLater":
+    "Do not reload while the page is not connected: its server may not answer either.",
   "error.UNIT_FAILED":
     "A unit of work could not be computed here. The coordinator gives it to another member.",
   "error.INTERNAL":

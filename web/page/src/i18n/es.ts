@@ -78,6 +78,9 @@ export const es: Messages = {
   "activity.waitingJob":
     "En espera de trabajo: hay un entrenamiento en marcha, pero aún no llega ninguna parte a " +
     "esta pestaña",
+  "activity.waitingNext":
+    "En espera de trabajo: desde hace unos segundos no llega otra parte del entrenamiento en " +
+    "marcha",
   "activity.computing": "Calculando {job}",
   "activity.computingPlain": "Calculando",
   "activity.rate": "{count} unidades por minuto",
@@ -89,8 +92,15 @@ export const es: Messages = {
   "activity.paused.metered":
     "En pausa porque la conexión es de uso medido, o tu navegador ahorra datos",
   "activity.paused.dataCap": "En pausa porque se acabó el límite de datos de hoy",
+  "activity.paused.codeUnreachable":
+    "En pausa porque el servidor de esta página no responde y así no puede iniciar ningún " +
+    "proceso de cálculo. El cálculo empieza solo cuando el servidor responda. Deja abierta esta " +
+    "página.",
   "activity.paused": "En pausa",
   "activity.disconnected": "Sin conexión (desde las {time}); se sigue intentando.",
+  "activity.disconnected.codeUnreachable":
+    "Sin conexión (desde las {time}). El relé y el servidor de esta página no responden. Se " +
+    "sigue intentando: el cálculo empieza solo cuando respondan. Deja abierta esta página.",
   "activity.disconnected.noQuorum":
     "Hay conexión, pero no llega ningún bloque nuevo (el último, a las {time}). El trabajo " +
     "seguirá cuando la red avance de nuevo.",
@@ -189,6 +199,7 @@ export const es: Messages = {
   "training.units": "{units} unidades, {own} de ellas tuyas",
   "training.accuracy": "de aciertos en filas que el modelo no ha visto",
   "training.accuracyNone": "tras la primera ronda",
+  "training.accuracyNoTestRows": "sin filas de prueba",
   "training.best": "lo mejor hasta ahora: {accuracy}",
   "curve.label":
     "Aciertos por ronda: {accuracy} en la ronda {round} de {rounds}, desde {first} al inicio.",
@@ -290,7 +301,10 @@ export const es: Messages = {
   "log.direct": "{peer} se alcanza directamente por {transport}.",
   "log.relayed": "{peer} se alcanza por {transport} a través de {via}.",
   "log.peerGone": "La conexión con {peer} terminó.",
-  "log.workerReplaced": "Un proceso de cálculo falló y se reemplazó.",
+  "log.workerReplaced": "Un proceso de cálculo falló o no inició, y se reemplazó.",
+  "log.codeUnreachable":
+    "El servidor de esta página no responde y así no puede iniciar ningún proceso de cálculo. El " +
+    "cálculo lo espera.",
   "log.workersDead": "No se puede iniciar ningún proceso de cálculo.",
   "log.storage.visit": "No se puede guardar nada: la identidad dura esta visita.",
   "log.storage.reopened": "El navegador cerró el almacenamiento; ya está abierto otra vez.",
@@ -400,6 +414,8 @@ export const es: Messages = {
   "error.WORKER":
     "El navegador no puede iniciar procesos de cálculo. Recarga la página; si sigue igual, " +
     "revisa si una extensión los bloquea.",
+  "error.reloadLater":
+    "No recargues mientras la página esté sin conexión: puede que su servidor tampoco responda.",
   "error.UNIT_FAILED":
     "No se pudo calcular aquí una unidad de trabajo. El coordinador la pasa a otro miembro.",
   "error.INTERNAL":

@@ -1,7 +1,7 @@
 /** Texts of the state line, of the tab's title and of their announcements. Pure. */
 import { bytes, clock, count } from "../format.js";
 import { t, tMaybe } from "../i18n/index.js";
-import type { State } from "../state.js";
+import { isOffline, type State } from "../state.js";
 
 /** The state that the line shows; without a node it is `away` or `connecting`. */
 export type ShownActivity =
@@ -44,9 +44,22 @@ export function activityText(state: State): string {
       const sinceMs = activity?.sinceMs ?? 0;
       const time = clock(blockMs === undefined ? sinceMs : blockMs + (state.clockOffsetMs ?? 0));
       const key = `activity.disconnected.${activity?.reason}`;
+      if (isOffline(state) && state.contribution.reason === "codeUnreachable") {
+        return t("activity.disconnected.codeUnreachable", { time });
+      }
       return tMaybe(key, { time }) ?? t("activity.disconnected", { time });
     }
   }
+}
+
+/** The label of the button that starts to compute in a connected page. */
+export function computeText({ ownWork }: State): string {
+  return t(ownWork.computed > 0 ? "join.start" : "join.button");
+}
+
+/** The label of the button that ends a pause. */
+export function resumeText({ contribution }: State): string {
+  return t(contribution.reason === "codeUnreachable" ? "join.retry" : "join.resume");
 }
 
 /** Rate and cores while computing; else empty. */
@@ -89,8 +102,10 @@ function loadText({ received, total }: { received: number; total: number | null 
   return t("join.loading", { received: bytes(received), total: bytes(total) });
 }
 
-function waitingText({ jobs, jobsRead }: State): string {
-  if (jobs.some(({ state }) => state === "running")) return t("activity.waitingJob");
+function waitingText({ jobs, jobsRead, unitJobs }: State): string {
+  const running = jobs.filter(({ state }) => state === "running");
+  if (running.some(({ id }) => unitJobs.includes(id))) return t("activity.waitingNext");
+  if (running.length > 0) return t("activity.waitingJob");
   return t(jobsRead ? "activity.waitingNoJob" : "activity.waiting");
 }
 

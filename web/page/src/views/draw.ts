@@ -5,7 +5,7 @@ import { h, setAttribute, setText, setVisible, svg } from "../dom.js";
 import { count, percent, short } from "../format.js";
 import { locale, t } from "../i18n/index.js";
 import { modelJob } from "../jobs.js";
-import { shownJob, type ModelFacts, type State } from "../state.js";
+import { isOffline, shownJob, type ModelFacts, type State } from "../state.js";
 import { Board } from "./board.js";
 import { errorText } from "./error.js";
 import { savingView } from "./saving.js";
@@ -105,6 +105,7 @@ export function drawView({ actions, store, announcer }: AppContext): View {
       state.phase,
       state.model,
       state.modelError,
+      isOffline(state),
       state.model === null ? shownJob(state) : modelJob(state.jobs, state.job)?.id,
     ],
     update(state) {
@@ -158,9 +159,11 @@ function emptyText(model: ModelFacts | null): string {
   return t(isDigits(model) ? "draw.empty" : "draw.emptyValues");
 }
 
-/** Why there is no model yet, or null if there is one. */
+/** The reason why there is no model yet, or null if there is one. */
 function statusText(state: State): string | null {
-  if (state.modelError !== null) return t("draw.failed", { message: errorText(state.modelError) });
+  if (state.modelError !== null) {
+    return t("draw.failed", { message: errorText(state.modelError, isOffline(state)) });
+  }
   if (state.model !== null) return null;
   if (state.phase !== "connected") return t("draw.away");
   if (modelJob(state.jobs, state.job) !== null) return t("draw.loading");

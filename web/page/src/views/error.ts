@@ -1,12 +1,20 @@
 /** The page's error: the cause, what to do, and the technical details. */
 import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { age } from "../format.js";
-import { t, tMaybe } from "../i18n/index.js";
-import type { ErrorFacts } from "../state.js";
+import { isMessage, t, type MessageKey } from "../i18n/index.js";
+import { isOffline, type ErrorFacts } from "../state.js";
 import type { View } from "./view.js";
 
 /** A smaller offset of the clock does not make a checkpoint too old. */
 const CLOCK_OFFSET_MS_MIN = 3_600_000;
+/** The messages that advise to reload the page. */
+const RELOADS: ReadonlySet<MessageKey> = new Set([
+  "error.STALE_CHECKPOINT.clock",
+  "error.STORAGE",
+  "error.WORKER",
+  "error.INTERNAL",
+  "error.other",
+]);
 
 /** The error, hidden without one. */
 export function errorView(): View {
@@ -26,14 +34,15 @@ export function errorView(): View {
   );
   return {
     element,
-    reads: ({ error }) => [error],
-    update({ error }) {
+    reads: (state) => [state.error, isOffline(state)],
+    update(state) {
+      const { error } = state;
       const isNew = error !== null && element.hidden;
       setVisible(element, error !== null);
       setAttribute(element, "data-code", error?.code);
       if (error === null) return setText(text, "");
       setText(title, t("error.title"));
-      setText(text, errorText(error));
+      setText(text, errorText(error, isOffline(state)));
       setText(summary, t("error.details"));
       setText(code, error.code);
       setText(message, error.message);
@@ -43,13 +52,27 @@ export function errorView(): View {
   };
 }
 
-/** An error in the page's language: its cause, and what to do. */
-export function errorText({ code, details = {} }: ErrorFacts): string {
+/**
+ * An error in the page's language: its cause, and what to do. While the page is offline its server
+ * may be dead too, and a reload would lose the page.
+ */
+export function errorText(error: ErrorFacts, offline: boolean): string {
+  const { key, values } = messageOf(error);
+  const text = t(key, values);
+  return offline && RELOADS.has(key) ? `${text} ${t("error.reloadLater")}` : text;
+}
+
+function messageOf({ code, details = {} }: ErrorFacts): {
+  key: MessageKey;
+  values: Record<string, string | number>;
+} {
   const offsetMs = Number(details["clockOffsetMs"] ?? 0);
   if (code === "STALE_CHECKPOINT" && Math.abs(offsetMs) >= CLOCK_OFFSET_MS_MIN) {
     const direction = t(offsetMs > 0 ? "error.clock.ahead" : "error.clock.behind");
-    return t("error.STALE_CHECKPOINT.clock", { time: age(Math.abs(offsetMs)), direction });
+    const values = { time: age(Math.abs(offsetMs)), direction };
+    return { key: "error.STALE_CHECKPOINT.clock", values };
   }
-  const values = { origin: location.origin, ...details };
-  return tMaybe(`error.${code}`, values) ?? t("error.other");
+  const key = `error.${code}`;
+  const values = { origin: globalThis.location?.origin ?? "", ...details };
+  return { key: isMessage(key) ? key : "error.other", values };
 }

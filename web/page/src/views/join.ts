@@ -4,7 +4,7 @@ import { MEASURED } from "../measurements.js";
 import { bytes } from "../format.js";
 import { t } from "../i18n/index.js";
 import type { State } from "../state.js";
-import { activityText, rateText, shownActivity } from "./activity.js";
+import { activityText, computeText, rateText, resumeText, shownActivity } from "./activity.js";
 import { dataView } from "./data.js";
 import { limitsView } from "./limits.js";
 import type { AppContext, View } from "./view.js";
@@ -80,6 +80,8 @@ export function joinView(context: AppContext): View {
       state.load,
       state.activity,
       state.contribution,
+      state.ownWork.computed > 0,
+      state.unitJobs,
       state.jobs,
       state.data,
       state.preferences,
@@ -105,8 +107,8 @@ export function joinView(context: AppContext): View {
       setText(join, t(phase === "failed" ? "join.retry" : "join.button"));
       setAttribute(join, "aria-disabled", state.joining ? "true" : null);
       setText(watch, t("join.watch"));
-      setText(compute, t("join.start"));
-      setText(resume, t("join.resume"));
+      setText(compute, computeText(state));
+      setText(resume, resumeText(state));
       setText(stop, t("join.stop"));
       setText(leave, t("join.leave"));
       showProgress(progress, phase === "connecting" ? load : null);

@@ -5,7 +5,9 @@ import type { AppContext, View } from "./view.js";
 /** Updates the tab's title and announces the activity. */
 export function titleView({ announcer }: AppContext): View {
   return {
-    reads: ({ phase, activity, jobs, load }) => [phase, activity, jobs, load],
+    reads: ({ phase, activity, jobs, load, contribution, unitJobs }) => [
+      phase, activity, jobs, load, contribution, unitJobs,
+    ],
     update(state) {
       const title = titleText(state);
       if (document.title !== title) document.title = title;

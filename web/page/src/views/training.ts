@@ -72,8 +72,10 @@ function emptyText({ phase, jobsRead }: State): string {
   return t(jobsRead ? "training.none" : "jobSummary.reading");
 }
 
-function accuracyText({ accuracy, bestAccuracy }: Job): string {
-  if (accuracy === null) return t("training.accuracyNone");
+function accuracyText({ accuracy, bestAccuracy, round }: Job): string {
+  if (accuracy === null) {
+    return t(round > 0 ? "training.accuracyNoTestRows" : "training.accuracyNone");
+  }
   const better = typeof bestAccuracy === "number" && bestAccuracy > accuracy;
   const best = better ? ` · ${t("training.best", { accuracy: percent(bestAccuracy) })}` : "";
   return t("training.accuracy") + best;
