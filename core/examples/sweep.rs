@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run -p tequio-core --example sweep -- FILE.csv[.gz]... [--layers 16,8] [--seeds 20]
-//!     [--no-header] [--unit-rows 8,4] [--lanes 8,2] [--steps 16,1] [--steps-total 800]
+//!     [--no-header] [--unit-rows 8,4] [--units 8,2] [--steps 16,1] [--steps-total 800]
 //!     [--rate 3277,6554] [--momentum 230]
 //! ```
 //!
@@ -34,7 +34,7 @@ struct Grid {
     seeds: u32,
     header: bool,
     unit_rows: Vec<u32>,
-    lanes: Vec<u32>,
+    units: Vec<u32>,
     steps: Vec<u32>,
     steps_total: Vec<u32>,
     rates: Vec<u32>,
@@ -42,7 +42,7 @@ struct Grid {
 }
 
 fn list(text: &str) -> Vec<u32> {
-    let number = |part: &str| part.parse().unwrap_or_else(|_| panic!("{part:?} is no number"));
+    let number = |part: &str| part.parse().unwrap_or_else(|_| panic!("{part:?} is not a number"));
     text.split(',').filter(|part| !part.is_empty()).map(number).collect()
 }
 
@@ -57,7 +57,7 @@ fn grid() -> Grid {
             "--layers" => grid.layers = value(),
             "--seeds" => grid.seeds = value()[0],
             "--unit-rows" => grid.unit_rows = value(),
-            "--lanes" => grid.lanes = value(),
+            "--units" => grid.units = value(),
             "--steps" => grid.steps = value(),
             "--steps-total" => grid.steps_total = value(),
             "--rate" => grid.rates = value(),
@@ -88,14 +88,14 @@ fn points(list: &[u32]) -> Vec<Option<u32>> {
 /// that of the defaults.
 fn params(data: &Dataset, layers: &[u32], seed: u32, point: &[Option<u32>; 6]) -> JobParams {
     let mut params = JobParams::for_dataset(data, layers, seed).unwrap();
-    let Mode::Local { units: lanes, steps } = params.mode else {
+    let Mode::Local { units, steps } = params.mode else {
         unreachable!("the default is local steps")
     };
-    let [unit_rows, new_lanes, new_steps, steps_total, rate, momentum] = *point;
+    let [unit_rows, new_units, new_steps, steps_total, rate, momentum] = *point;
     let steps_total = steps_total.unwrap_or(steps * params.rounds);
     let steps = new_steps.unwrap_or(steps);
     params.rows_per_step = unit_rows.unwrap_or(params.rows_per_step);
-    params.mode = Mode::Local { units: new_lanes.unwrap_or(lanes), steps };
+    params.mode = Mode::Local { units: new_units.unwrap_or(units), steps };
     params.rounds = steps_total.div_ceil(steps);
     params.learning_rate = rate.unwrap_or(params.learning_rate);
     params.momentum = momentum.map_or(params.momentum, |m| m as u16);
@@ -119,12 +119,12 @@ fn main() {
         .map(|f| (0..grid.seeds).map(|seed| table(f, grid.header, seed)).collect())
         .collect();
     println!(
-        "unit_rows lanes steps rounds  rate momentum | mean of all | \
+        "unit_rows units steps rounds  rate momentum | mean of all | \
          mean ± deviation of each of {:?}",
         grid.files
     );
     let dimensions =
-        [&grid.unit_rows, &grid.lanes, &grid.steps, &grid.steps_total, &grid.rates, &grid.momenta];
+        [&grid.unit_rows, &grid.units, &grid.steps, &grid.steps_total, &grid.rates, &grid.momenta];
     let dimensions = dimensions.map(|list| points(list));
     for index in 0..dimensions.iter().map(Vec::len).product() {
         let mut rest = index;
@@ -150,7 +150,7 @@ fn main() {
         }
         let Some(JobParams {
             rows_per_step: unit_rows,
-            mode: Mode::Local { units: lanes, steps },
+            mode: Mode::Local { units, steps },
             rounds,
             learning_rate,
             momentum,
@@ -161,7 +161,7 @@ fn main() {
         };
         let mean = means.iter().sum::<f64>() / means.len() as f64;
         println!(
-            "{unit_rows:9} {lanes:5} {steps:5} {rounds:6} {learning_rate:5} {momentum:8} | \
+            "{unit_rows:9} {units:5} {steps:5} {rounds:6} {learning_rate:5} {momentum:8} | \
              {mean:11.2} |{shown}"
         );
     }

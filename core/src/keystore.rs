@@ -45,7 +45,7 @@ struct Header {
     nonce: [u8; 24],
 }
 
-/// Why a keystore could not be written or opened.
+/// The reason why a keystore could not be written or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeystoreError {
     /// Not a keystore file.

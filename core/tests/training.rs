@@ -88,7 +88,7 @@ fn the_first_unit_reads_the_published_rows() {
 }
 
 #[test]
-fn every_step_run_has_the_published_digest() {
+fn training_step_by_step_gives_the_published_digest() {
     let (data, test) = published_digits();
     let plan = published_job(Mode::Exact { units: 8 }, 880);
     let weights = train(&plan, &data, |_, _| {}).unwrap();
@@ -100,7 +100,7 @@ fn every_step_run_has_the_published_digest() {
 }
 
 #[test]
-fn local_run_has_the_published_digest_and_accuracy() {
+fn a_local_run_gives_the_published_digest_and_accuracy() {
     let (data, test) = published_digits();
     let plan = local();
     let mut rounds = 0;
@@ -201,7 +201,7 @@ fn honest_and_wrong_result(
 }
 
 #[test]
-fn a_dispute_is_settled_by_one_step() {
+fn a_dispute_is_decided_by_one_step() {
     for wrong_step in [0, 1, 9, 15] {
         let (plan, input, honest, wrong) = honest_and_wrong_result(|state, step| {
             if step == wrong_step {
@@ -235,7 +235,7 @@ fn a_dispute_is_settled_by_one_step() {
 }
 
 #[test]
-fn a_wrong_delta_under_right_digests_is_settled_too() {
+fn a_wrong_delta_under_correct_digests_is_found() {
     let (plan, input, honest, _) = honest_and_wrong_result(|_, _| {});
     let mut delta = honest.delta.to_vec();
     delta[5] += 1;
@@ -292,7 +292,7 @@ fn a_result_is_bound_to_its_unit_start_and_contents() {
 }
 
 #[test]
-fn hostile_lanes_are_refused() {
+fn hostile_work_units_are_refused() {
     let (_, input, ..) = honest_and_wrong_result(|_, _| {});
     let refused = |change: &dyn Fn(&mut LocalStepsInput)| {
         let mut bad = input.clone();

@@ -152,7 +152,7 @@ fn encodings() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_prefix_and_every_flipped_bit() {
+fn every_prefix_and_every_flipped_bit_decode_or_are_refused() {
     for bytes in encodings() {
         receive(&bytes);
         for len in 0..bytes.len() {
@@ -170,12 +170,12 @@ fn every_prefix_and_every_flipped_bit() {
 
 proptest! {
     #[test]
-    fn random_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+    fn random_bytes_decode_or_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         receive(&bytes);
     }
 
     #[test]
-    fn several_changes(
+    fn several_changed_bytes_decode_or_are_refused(
         which in 0usize..8,
         edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {

@@ -31,7 +31,7 @@ pub struct DirectoryLock {
     _file: File,
 }
 
-/// Why a directory cannot be locked.
+/// The reason why a directory cannot be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process uses the directory. The same keys in two processes would sign conflicting

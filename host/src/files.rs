@@ -11,7 +11,7 @@ use std::{
 
 /// Mode of a file that only its owner can read.
 pub const PRIVATE: u32 = 0o600;
-/// Mode of a file that everybody can read.
+/// Mode of a file that all users can read.
 pub const PUBLIC: u32 = 0o644;
 
 /// Replaces a file atomically: after a crash either the old or the new file exists.

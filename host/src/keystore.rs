@@ -9,7 +9,7 @@ use std::{io, path::Path};
 use tequio_core::keystore::{self, KeystoreError};
 use zeroize::Zeroizing;
 
-/// Why a keystore file cannot be read or written.
+/// The reason why a keystore file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum KeystoreFileError {
     /// The file system fails.

@@ -17,7 +17,7 @@ const PASSPHRASE_LEN_MAX: usize = 4096;
 /// A passphrase, erased when dropped.
 pub type Passphrase = Zeroizing<String>;
 
-/// Why there is no passphrase.
+/// The reason why there is no passphrase.
 #[derive(Debug, thiserror::Error)]
 pub enum PassphraseError {
     /// The passphrase file cannot be used.

@@ -9,7 +9,7 @@ use tequio_host::files;
 pub const DATA_LEN_MAX: usize = tequio_core::compute::limits::CSV_BYTES_MAX;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Why data cannot be read. The caller is at fault.
+/// The reason why data cannot be read. The caller is at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The data is larger than [`DATA_LEN_MAX`].
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_known_by_its_first_bytes() {
+    fn gzip_is_detected_by_its_first_bytes() {
         assert_eq!(unpack(gzip(b"a,b\n1,2\n")).unwrap(), b"a,b\n1,2\n");
         assert_eq!(unpack(b"a,b\n1,2\n".to_vec()).unwrap(), b"a,b\n1,2\n");
         assert!(matches!(unpack(b" \n".to_vec()), Err(DataError::Empty)));

@@ -18,10 +18,9 @@ pub fn advice(limit: u64, wanted: u64) -> Option<String> {
     (limit < wanted).then(|| {
         format!(
             "this process may open {limit} files, and a node with all its connections needs \
-             {wanted}: above the limit it \
-             refuses connections. Raise it with `ulimit -n {wanted}` before the start, \
-             LimitNOFILE={wanted} in a systemd \
-             unit, or --ulimit nofile={wanted} for a container"
+             {wanted}: above the limit it refuses connections. Raise it with `ulimit -n {wanted}` \
+             before the start, LimitNOFILE={wanted} in a systemd unit, or --ulimit \
+             nofile={wanted} for a container"
         )
     })
 }
@@ -55,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_that_is_too_low_says_how_to_raise_it() {
+    fn the_error_of_a_low_limit_explains_how_to_raise_it() {
         assert_eq!(advice(required(), required()), None);
         let advice = advice(256, 1000).unwrap();
         for part in ["256", "ulimit -n 1000", "LimitNOFILE=1000"] {

@@ -121,7 +121,7 @@ impl Keys {
         kept: impl Fn(&SeatKeys) -> bool,
     ) -> anyhow::Result<SeatKeys> {
         let passphrase =
-            self.passphrase.clone().context("the passphrase of the keystore is not known")?;
+            self.passphrase.clone().context("the passphrase of the keystore is unknown")?;
         let (vote, vrf) = (random::<32>()?, random::<32>()?);
         let new = SeatKeys {
             vote: bls::SecretKey::from_seed(&vote),
@@ -170,9 +170,9 @@ impl Keys {
 
     /// Opens a keystore.
     pub fn open(path: &Path, passphrase: &Passphrase) -> anyhow::Result<Self> {
-        let place = || format!("cannot open the keystore {}", path.display());
+        let location = || format!("cannot open the keystore {}", path.display());
         let bytes = open_file(path, passphrase).map_err(|error| {
-            let mend = match &error {
+            let remedy = match &error {
                 KeystoreFileError::Io(error) => match error.kind() {
                     ErrorKind::NotFound => {
                         ": check the path, or bring the keys back from a backup (`tequio keys \
@@ -193,7 +193,7 @@ impl Keys {
                 }
                 KeystoreFileError::Keystore(_) | KeystoreFileError::Random(_) => "",
             };
-            anyhow::Error::new(error).context(format!("{}{mend}", place()))
+            anyhow::Error::new(error).context(format!("{}{remedy}", location()))
         })?;
         match bytes.first() {
             Some(&SECRETS_VERSION | &SECRETS_VERSION_PLAIN) | None => {}
@@ -209,7 +209,7 @@ impl Keys {
         }
         let secrets = if bytes.first() == Some(&SECRETS_VERSION_PLAIN) {
             let plain: PlainSecrets =
-                codec::decode(&bytes, keystore::SECRET_LEN_MAX).with_context(place)?;
+                codec::decode(&bytes, keystore::SECRET_LEN_MAX).with_context(location)?;
             let later = BoundedVec::new();
             Secrets {
                 version: SECRETS_VERSION,
@@ -219,7 +219,7 @@ impl Keys {
                 later,
             }
         } else {
-            codec::decode(&bytes, keystore::SECRET_LEN_MAX).with_context(place)?
+            codec::decode(&bytes, keystore::SECRET_LEN_MAX).with_context(location)?
         };
         let later = secrets.later.iter().map(|[vote, vrf]| {
             Ok(SeatKeys {
@@ -229,10 +229,10 @@ impl Keys {
         });
         let later: Result<Vec<SeatKeys>, bls::BlsError> = later.collect();
         Ok(Self {
-            later: later.with_context(place)?,
+            later: later.with_context(location)?,
             passphrase: Some(passphrase.clone()),
             node: NodeKey::from_bytes(&secrets.node),
-            voting: bls::SecretKey::from_bytes(&secrets.voting).with_context(place)?,
+            voting: bls::SecretKey::from_bytes(&secrets.voting).with_context(location)?,
             vrf: vrf::SecretKey::from_bytes(&secrets.vrf),
         })
     }
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_come_back_with_the_passphrase_only() {
+    fn keys_open_only_with_their_passphrase() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE_NAME);
         let keys = Keys::generate().unwrap();

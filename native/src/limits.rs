@@ -83,7 +83,7 @@ fn documented_limits_are_those_that_are_enforced() {
         ("size of a transaction", kib(transaction::TRANSACTION_LEN_MAX)),
         ("life of a transaction", format!("{} blocks", number(transaction::VALIDITY_BLOCKS_MAX))),
         ("writes that wait for a quorum", number(store::OPEN_MAX)),
-        ("settled writes that can be asked after", number(store::SETTLED_MAX)),
+        ("settled writes whose outcome is stored", number(store::SETTLED_MAX)),
         (
             "keys of submissions",
             format!(

@@ -18,11 +18,11 @@ type Replace =
 
 static REPLACE: OnceLock<Replace> = OnceLock::new();
 
-/// Why a filter does not take effect.
+/// The reason why a filter does not take effect.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The text is not a filter.
-    #[error("{filter:?} is no log filter ({reason}); write for example info, or tequio=debug")]
+    #[error("{filter:?} is not a log filter ({reason}); write for example info, or tequio=debug")]
     Invalid {
         /// The given text.
         filter: String,
@@ -86,13 +86,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_that_is_none_says_how_to_write_one() {
+    fn the_error_of_an_invalid_filter_shows_examples() {
         for good in ["info", "tequio=debug", "warn,tequio::node=trace"] {
             parse(good).unwrap();
         }
         for bad in ["", "  ", "tequio=loud", "[["] {
             let error = parse(bad).unwrap_err().to_string();
-            assert!(error.contains("no log filter") && error.contains("tequio=debug"), "{error}");
+            assert!(
+                error.contains("not a log filter") && error.contains("tequio=debug"),
+                "{error}"
+            );
         }
     }
 }

@@ -4,7 +4,7 @@ use clap::Parser;
 use libmimalloc_sys::{mi_option_eager_commit_delay, mi_option_set_default, mi_option_t};
 use std::process::ExitCode;
 use tequio::{
-    cli::{Cli, is_output_whole},
+    cli::{Cli, is_output_whole, print_error},
     config::RENAMED_OPTIONS,
 };
 
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Ok(()) if is_output_whole() => ExitCode::SUCCESS,
         Ok(()) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {}", in_a_line(&error));
+            print_error(&in_a_line(&error));
             ExitCode::FAILURE
         }
     }
@@ -79,9 +79,9 @@ mod tests {
     }
 
     #[test]
-    fn the_option_is_the_one_for_the_delay_of_purges() {
+    fn the_option_number_is_that_of_the_purge_delay() {
         // SAFETY: only reads.
         let default = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
-        assert_eq!(default, 10, "its default, which no option beside it has");
+        assert_eq!(default, 10, "the default, which differs from that of the adjacent options");
     }
 }

@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv6_customer_counts_once_and_ipv4_addresses_apart() {
+    fn an_ipv6_prefix_counts_once_and_each_ipv4_address_separately() {
         let key = |text: &str| address_key(text.parse().unwrap());
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));

@@ -42,7 +42,7 @@ impl Budget {
         Some(Permit { budget: self.clone(), bytes })
     }
 
-    /// As [`Budget::try_acquire`], but waits for room. `bytes` must be below the bound.
+    /// Like [`Budget::try_acquire`], but waits for room. `bytes` must be below the bound.
     pub async fn acquire(self: &Arc<Self>, bytes: usize) -> Permit {
         poll_fn(|cx| {
             if let Some(permit) = self.try_acquire(bytes) {
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_bounds_hold_and_shares_come_back() {
+    fn both_bounds_hold_and_released_shares_are_available_again() {
         let budget = Budget::new(2, 10);
         let first = budget.try_acquire(4).unwrap();
         assert!(budget.try_acquire(7).is_none(), "bytes");
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_woken_when_there_is_room() {
+    fn a_waiting_task_is_woken_when_there_is_room() {
         use futures::{FutureExt, executor::block_on, future::join};
         let budget = Budget::new(2, 10);
         let held = budget.try_acquire(9).unwrap();

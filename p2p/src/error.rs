@@ -47,6 +47,16 @@ pub enum ListenError {
     Closed,
 }
 
+impl ListenError {
+    /// The cause without the address, for a message that names the address already.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Failed { cause, .. } => cause.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// Error of a dial.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {

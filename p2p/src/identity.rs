@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_peer_is_kept() {
+    fn an_address_with_a_peer_id_is_unchanged() {
         let id =
             node_id(&keypair(&Zeroizing::new([7; 32])).unwrap().public().to_peer_id()).unwrap();
         let bare: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();

@@ -174,11 +174,10 @@ impl Network {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// The connected peers whose agent string matches the predicate, ordered by id.
-    pub fn peers_by_agent(&self, wanted: impl Fn(&str) -> bool) -> Vec<NodeId> {
+    /// The connected peers that match the predicate, ordered by id.
+    pub fn peers_where(&self, wanted: impl Fn(&PeerInfo) -> bool) -> Vec<NodeId> {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_wanted = |peer: &&PeerInfo| peer.agent.as_deref().is_some_and(&wanted);
-        peers.values().filter(is_wanted).map(|peer| peer.id).collect()
+        peers.values().filter(|peer| wanted(peer)).map(|peer| peer.id).collect()
     }
 
     /// The properties of a connected peer.
@@ -195,7 +194,7 @@ impl Network {
     /// connections keep the old ones.
     ///
     /// # Errors
-    /// As [`tequio_webrtc::check_ice_servers`]; the servers then stay unchanged.
+    /// Like [`tequio_webrtc::check_ice_servers`]; the servers then stay unchanged.
     pub fn set_ice_servers(&self, servers: Vec<IceServer>) -> Result<(), BadIceServers> {
         self.ice_servers.set(servers)
     }

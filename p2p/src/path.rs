@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_transport_is_the_first_hops() {
+    fn the_transport_is_that_of_the_first_hop() {
         let circuit = addr(&format!("/ip4/127.0.0.1/tcp/1/ws/p2p/{A}/p2p-circuit/p2p/{B}"));
         for (text, kind) in [
             ("/ip4/127.0.0.1/tcp/1".to_string(), Some(TransportKind::Tcp)),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_only_signalled_through_a_relay_is_direct() {
+    fn a_connection_signalled_through_a_relay_is_direct() {
         let circuit = addr(&format!("/ip4/127.0.0.1/tcp/1/ws/p2p/{A}/p2p-circuit/p2p/{B}"));
         let signalled =
             addr(&format!("/ip4/127.0.0.1/tcp/1/ws/p2p/{A}/p2p-circuit/webrtc/p2p/{B}"));
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_not_shown() {
+    fn tokens_are_not_printed() {
         let secret = addr("/dns4/a.example/tcp/443/tls/x-parity-ws/%2Froom%3Ftoken=s3cret");
         assert_eq!(without_secrets(secret), addr("/dns4/a.example/tcp/443/tls/ws"));
         let plain = addr("/dns4/a.example/tcp/443/tls/ws");

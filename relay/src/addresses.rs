@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn browsers_get_what_they_can_dial() {
+    fn browsers_get_only_addresses_that_they_can_dial() {
         // Any valid key will do: this is the base point of Ed25519.
         let mut id = [0x66; 32];
         id[0] = 0x58;

@@ -20,9 +20,9 @@ enum ExpiryStatus {
 
 /// Checks the file until the relay ends.
 pub async fn watch(file: CheckpointFile) {
-    let mut looks = tokio::time::interval(INTERVAL);
+    let mut checks = tokio::time::interval(INTERVAL);
     loop {
-        looks.tick().await;
+        checks.tick().await;
         let path = file.path.clone();
         let read =
             tokio::task::spawn_blocking(move || files::read_capped(&path, FILE_LEN_MAX)).await;
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quarter_of_the_trust_period_before_its_end_the_operator_is_warned() {
+    fn the_operator_is_warned_in_the_last_quarter_of_the_trust_period() {
         const DAY_MS: u64 = 86_400_000;
         let at = |days: u64| expiry_status(5, 30 * DAY_MS, 5 + days * DAY_MS);
         assert_eq!(

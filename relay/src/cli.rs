@@ -16,7 +16,7 @@ use tequio_p2p::{Multiaddr, RelayLimits};
 /// Listens for browsers (WebRTC-direct and WebSocket) and full nodes (TCP and QUIC), carries
 /// circuits between them, forwards light nodes' requests to full nodes, and serves the page, the
 /// checkpoint and /.well-known/tequio.json. With --turn it is a STUN and TURN server too. Light
-/// nodes verify all data, so nobody has to trust the relay.
+/// nodes verify all data, so no one has to trust the relay.
 ///
 /// The keystore's passphrase is read from --passphrase-file, from TEQUIO_PASSPHRASE, or from the
 /// terminal.
@@ -262,7 +262,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn options_are_sound_and_all_are_in_the_environment() {
+    fn options_are_valid_and_each_has_an_environment_variable() {
         let command = Args::command();
         command.clone().debug_assert();
         for argument in
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_has_a_name_and_a_web_address() {
+    fn an_operator_needs_a_name_and_a_web_address() {
         let parse =
             |args: &[&str]| Args::try_parse_from([&["tequio-relay", "--data", "d"], args].concat());
         assert!(

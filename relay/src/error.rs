@@ -5,7 +5,7 @@ use tequio_core::ledger::genesis;
 use tequio_host::{LockError, keystore::KeystoreFileError};
 use tequio_p2p::{ListenError, Multiaddr, SpawnError};
 
-/// Why a relay does not start.
+/// The reason why a relay does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -81,12 +81,16 @@ pub enum StartError {
     #[error("the network cannot start")]
     Network(#[from] SpawnError),
     /// An address cannot be listened on.
-    #[error("cannot listen on {addr}")]
+    #[error(
+        "cannot listen on {addr}: {}. See that no other program has the port and that this machine \
+         has the address, or choose another with --listen",
+        error.reason()
+    )]
     Listen {
         /// The address.
         addr: Multiaddr,
         /// The cause.
-        source: ListenError,
+        error: ListenError,
     },
     /// The web server cannot listen.
     #[error("cannot listen on http://{addr}")]

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn made_once_and_opened_with_the_passphrase_only() {
+    fn keys_are_generated_once_and_open_only_with_the_passphrase() {
         let dir = tempfile::tempdir().unwrap();
         let right = Zeroizing::new("correct horse".to_owned());
         let made = Keys::load_or_create(dir.path(), &right).unwrap();

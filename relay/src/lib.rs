@@ -1,4 +1,4 @@
-//! The relay of Tequio: the entry point for browsers. Anyone can run one, and nobody has to trust
+//! The relay of Tequio: the entry point for browsers. Anyone can run one, and no one has to trust
 //! it.
 //!
 //! It listens for browsers (WebRTC-direct, WebSocket) and full nodes (TCP, QUIC), carries circuits

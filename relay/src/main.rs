@@ -68,7 +68,7 @@ fn log_filter(file: Option<&Path>) -> anyhow::Result<EnvFilter> {
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let line = text.lines().next().unwrap_or_default().trim();
     EnvFilter::try_new(if line.is_empty() { LOG_DEFAULT } else { line }).with_context(|| {
-        format!("the first line of {} is no log filter; write for example info", path.display())
+        format!("the first line of {} is not a log filter; write for example info", path.display())
     })
 }
 

@@ -100,7 +100,7 @@ impl Relay {
         for addr in config.listen {
             wildcard |= is_wildcard(&addr);
             let listening = network.listen(addr.clone()).await;
-            addresses.add(listening.map_err(|source| StartError::Listen { addr, source })?);
+            addresses.add(listening.map_err(|error| StartError::Listen { addr, error })?);
         }
         if wildcard {
             tokio::time::sleep(INTERFACES_DELAY).await;
@@ -330,8 +330,10 @@ async fn run(
                 tokio::spawn(async move { forwarder.serve(body, reply).await });
             }
             Event::RateLimited { peer, protocol } => {
-                tracing::info!(%peer, ?protocol, "peer disconnected: it exceeded its rate limit by \
-                                                  far");
+                tracing::info!(
+                    %peer, ?protocol,
+                    "peer disconnected: it exceeded its rate limit by far"
+                );
                 metrics.count_rate_limited();
             }
             _ => {}

@@ -4,7 +4,7 @@
  * Usage: node two-tabs.mjs --chromium PATH --module FOLDER --relay MULTIADDR --http URL
  * [--turn-only] [--flag FLAG]
  * Prints `relayed` for the circuit, `direct` once a direct connection has replaced it, `moved`
- * after 4 MiB each way, `measured`, `gone` once the first tab has noticed the end of the second,
+ * after 4 MiB each way, `measured`, `gone` once the first tab has detected the end of the second,
  * and `clean` if there was no error. With `--turn-only` the tabs use only the TURN server that the
  * relay's well-known file names.
  */

@@ -5,8 +5,8 @@
  * --peer PID [--v1] [--flag FLAG] [--mib N]
  * Prints an event after each passed step, `measured` with the figures of WebRTC and of WebSocket to
  * the same peer, then `waiting`. From then on the peer may disappear: `lost` means that the tab has
- * noticed. After the peer's return, `again` means that the tab has connected. Last, a second tab
- * connects (`doomed`), and its renderer is killed.
+ * detected this. After the peer's return, `again` means that the tab has connected. Last, a second
+ * tab connects (`doomed`), and its renderer is killed.
  */
 import { readFile } from "node:fs/promises";
 import { loadavg } from "node:os";

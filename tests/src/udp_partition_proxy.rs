@@ -82,7 +82,7 @@ impl Proxy {
     }
 }
 
-/// Each client gets its own socket to the server, so that the server can tell clients apart.
+/// Each client gets its own socket to the server, so that the server can distinguish clients.
 fn forward(socket: &UdpSocket, path: &Arc<Path>) {
     let mut clients: HashMap<SocketAddr, UdpSocket> = HashMap::new();
     let mut buffer = vec![0; 2048];

@@ -150,7 +150,7 @@ fn a_reloaded_tab_resumes_and_one_without_webrtc_uses_websocket() {
 }
 
 #[test]
-fn a_tab_says_that_no_block_becomes_final_and_when_one_does_again() {
+fn a_tab_reports_that_no_block_becomes_final_and_when_blocks_resume() {
     let mut network = Network::start(4, 1).unwrap();
     let mut tab = script(&network, "reduced", &["--url", &network.page(0).unwrap()]);
     tab.event("normal", WAIT).unwrap();

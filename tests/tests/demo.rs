@@ -41,7 +41,7 @@ impl Demo {
     /// Returns the next message that contains this text. At the end, all messages have been read.
     fn message(&mut self, part: &str) -> String {
         let found = self.messages.by_ref().map_while(Result::ok).find(|line| line.contains(part));
-        found.unwrap_or_else(|| panic!("the demo ended before it said {part:?}"))
+        found.unwrap_or_else(|| panic!("the demo ended before it printed {part:?}"))
     }
 
     /// Returns the object of the next trained model.
@@ -119,12 +119,12 @@ fn the_demo_waits_for_a_tab_trains_on_enter_and_stays_until_ctrl_c() {
     assert_eq!(next.event("verified", WAIT).unwrap()["model_cid"], third["model_cid"]);
 
     demo.interrupt();
-    let mut said = String::new();
+    let mut output = String::new();
     while let Some(Ok(line)) = demo.messages.next() {
-        said += &line;
+        output += &line;
     }
-    assert_eq!(demo.exit_code(), Some(0), "{said}");
-    assert!(said.contains("ending the network") && !said.contains("error"), "{said}");
+    assert_eq!(demo.exit_code(), Some(0), "{output}");
+    assert!(output.contains("ending the network") && !output.contains("error"), "{output}");
     let address = url.strip_prefix("http://").unwrap().split('/').next().unwrap();
     assert!(TcpStream::connect(address).is_err(), "the relay has ended");
 }

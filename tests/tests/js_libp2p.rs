@@ -57,7 +57,7 @@ fn peak(process: &Process) -> u64 {
 }
 
 #[test]
-fn js_libp2p_talks_to_a_node_to_the_relay_and_through_it() {
+fn js_libp2p_communicates_with_a_node_with_the_relay_and_through_it() {
     let folder = tempfile::tempdir().unwrap();
     let (relay, relay_addresses) = relay(folder.path());
     let mut command = Command::new(binary("tequio-libp2p-peer"));

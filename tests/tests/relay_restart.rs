@@ -65,13 +65,13 @@ fn node(seed: u8) -> Network {
 }
 
 #[test]
-fn a_circuit_of_a_tab_comes_back_after_its_relay_was_killed() {
+fn a_circuit_of_a_tab_is_restored_after_its_relay_was_killed() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
     let _context = runtime.enter();
     let (mut first, addr) = relay(folder.path(), "/ip4/127.0.0.1/tcp/0/ws");
     let relay_addr: Multiaddr = addr.parse().unwrap();
     let socket: String = relay_addr.iter().take(3).map(|part| part.to_string()).collect();
-    let (native, stranger) = (node(71), node(72));
+    let (native, other_node) = (node(71), node(72));
     runtime.block_on(native.listen(format!("{addr}/p2p-circuit").parse().unwrap())).unwrap();
     let native_addr = identity::circuit(&relay_addr, native.local_id()).unwrap();
 
@@ -105,13 +105,13 @@ fn a_circuit_of_a_tab_comes_back_after_its_relay_was_killed() {
         // The other direction: the tab is reached through its own reservation.
         let answer = runtime.block_on(async {
             let (peer, _) = loop {
-                match stranger.dial(tab_addr.clone()).await {
+                match other_node.dial(tab_addr.clone()).await {
                     Ok(connected) => break connected,
                     Err(error) => assert!(began.elapsed() < BACK_MAX, "{error}"),
                 }
                 tokio::time::sleep(Duration::from_millis(200)).await;
             };
-            stranger.request(peer, Protocol::Work, b"still there".to_vec(), WAIT).await
+            other_node.request(peer, Protocol::Work, b"still there".to_vec(), WAIT).await
         });
         assert_eq!(answer.unwrap(), b"still there");
         println!("the tab's reservation was there {:?} after the relay", began.elapsed());

@@ -58,7 +58,7 @@ fn two_tabs(arguments: &[&str]) -> Value {
 }
 
 #[test]
-fn two_tabs_leave_the_relay_for_a_connection_of_their_own() {
+fn two_tabs_replace_their_circuit_by_a_direct_connection() {
     for arguments in [&[][..], &[NO_MUNGING]] {
         let measured = two_tabs(arguments);
         for route in ["route", "routeBack"] {
@@ -68,7 +68,7 @@ fn two_tabs_leave_the_relay_for_a_connection_of_their_own() {
 }
 
 #[test]
-fn two_tabs_without_a_direct_path_meet_at_the_turn_server() {
+fn two_tabs_without_a_direct_path_use_the_turn_server() {
     let measured = two_tabs(&["--turn-only", NO_MUNGING]);
     assert_eq!(
         (&measured["route"], &measured["routeBack"]),

@@ -88,7 +88,7 @@ fn everything_works(arguments: &[&str]) {
     first.process.kill().unwrap();
     let killed = Instant::now();
     let lost = tab.event("lost", WAIT).unwrap();
-    println!("the tab noticed after {:?}: {lost}", killed.elapsed());
+    println!("the tab detected it after {:?}: {lost}", killed.elapsed());
     assert!(killed.elapsed() < NOTICED_MAX, "{:?}", killed.elapsed());
 
     let mut second = peer(folder.path(), Some(&first.addr));
@@ -97,7 +97,7 @@ fn everything_works(arguments: &[&str]) {
     tab.event("crashed", WAIT).unwrap();
     let crashed = Instant::now();
     second.process.event("closed", WAIT).unwrap();
-    println!("the peer noticed a crashed tab after {:?}", crashed.elapsed());
+    println!("the peer detected a crashed tab after {:?}", crashed.elapsed());
     assert!(crashed.elapsed() < NOTICED_MAX, "{:?}", crashed.elapsed());
 }
 
@@ -128,12 +128,12 @@ fn a_quarter_of_a_gibibyte_each_way_in_bounded_memory() {
 /// Offers matter only until a connection is established, so this test runs with `--long` only.
 #[cfg(feature = "long")]
 #[test]
-fn a_quarter_of_a_gibibyte_each_way_with_offers_that_nobody_changes() {
+fn a_quarter_of_a_gibibyte_each_way_with_unmodified_offers() {
     a_quarter_of_a_gibibyte_each_way(&[NO_MUNGING]);
 }
 
 #[test]
-fn two_hundred_connections_come_and_go_and_leave_nothing() {
+fn two_hundred_connections_open_and_close_without_leaks() {
     let folder = tempfile::tempdir().unwrap();
     let mut peer = peer(folder.path(), None);
     let mut churn = |count: usize| {
@@ -187,7 +187,7 @@ fn a_network_that_is_cut_for_longer_than_the_idle_timeout() {
 }
 
 #[test]
-fn a_cut_network_and_offers_that_nobody_changes() {
+fn a_cut_network_with_unmodified_offers() {
     assert!(connects_of_a_tab_whose_network_is_cut_for(10, &[NO_MUNGING]) > 1);
 }
 

@@ -50,7 +50,7 @@ pub struct Chain {
     pub jobs: RefCell<BTreeMap<JobId, JobProgress>>,
     /// Set when the jobs have been read for the first time.
     pub jobs_loaded: OnceEvent,
-    /// Time of the head's arrival, by a clock that nobody can set.
+    /// Time of the head's arrival, by a monotonic clock.
     pub head_arrived_at: Cell<Instant>,
     /// The longest time between two blocks; 0 while unknown.
     pub interval_ms: Cell<u64>,
@@ -231,7 +231,7 @@ impl Chain {
             }
         };
         if page.len() > usize::from(count) {
-            return Err(LightError::Count { asked: count.into(), found: page.len() }.into());
+            return Err(LightError::Count { requested: count.into(), found: page.len() }.into());
         }
         for handovers in page.chunks(HANDOVERS_PER_SLICE) {
             self.follow_slice(handovers)?;

@@ -65,7 +65,7 @@ impl ContributionView {
             macs: contributor.macs,
             macs_of_all: result.contributors.iter().map(|c| c.macs).fold(0, u64::saturating_add),
             contributors: result.contributors.len(),
-            accuracy: trained.map(|t| share(t.correct, t.tested)),
+            accuracy: trained.filter(|t| t.tested > 0).map(|t| share(t.correct, t.tested)),
             model: trained.map(|t| t.model.to_string()),
             record: trained.map(|t| t.record.to_string()),
             height: header.height,
@@ -165,7 +165,7 @@ fn page(response: Response, count: usize) -> Result<Vec<CommitteeHandover>, Answ
     let Response::Handovers(handovers) = response else { return Err(AnswerError::unexpected()) };
     match handovers.len() {
         0 => Err(AnswerError::Refused(tequio_core::wire::light::Refusal::NotFound)),
-        found if found > count => Err(LightError::Count { asked: count, found }.into()),
+        found if found > count => Err(LightError::Count { requested: count, found }.into()),
         _ => Ok(handovers.into_vec()),
     }
 }

@@ -158,6 +158,8 @@ impl JobView {
         let curve: Vec<PointView> = job
             .curve
             .iter()
+            // Without test rows there is no accuracy.
+            .filter(|p| p.total > 0)
             .map(|p| PointView { round: p.round, accuracy: share(p.correct, p.total) })
             .collect();
         let contributors: Vec<ContributorView> =
@@ -176,7 +178,7 @@ impl JobView {
             round: job.round,
             rounds: job.rounds,
             accuracy: curve.last().map(|p| p.accuracy),
-            best_accuracy: job.best().map(|p| share(p.correct, p.total)),
+            best_accuracy: job.best().filter(|p| p.total > 0).map(|p| share(p.correct, p.total)),
             curve,
             units: job.units,
             units_by_me: job

@@ -35,17 +35,17 @@ use tequio_p2p::Multiaddr;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const UNVERIFIED_TIMEOUT: Duration = Duration::from_secs(5);
 /// Least interval between two heads. A busy chain makes several blocks a second, each certificate
-/// costs the page's thread some 30 ms, and nobody reads heights that fast.
+/// costs the page's thread some 30 ms, and no person reads heights that fast.
 const HEAD_INTERVAL: Duration = Duration::from_secs(2);
 /// Pause after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Least interval between two writes of the head to the store.
 const SAVE_EVERY_MS: u64 = 3000;
-/// Rejections that are remembered as shown; the oldest are dropped first.
+/// Stored ids of rejections that were shown; the oldest are dropped first.
 const SHOWN_MAX: usize = 1024;
 /// Rejections that are shown at once: the newest.
 const SHOWN_AT_ONCE_MAX: usize = 16;
-/// Jobs that are remembered; ended ones are dropped first.
+/// Stored jobs; ended ones are dropped first.
 const JOBS_MAX: usize = 256;
 
 /// Resolves when the node closes.

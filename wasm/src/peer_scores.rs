@@ -9,7 +9,7 @@ use tequio_core::types::NodeId;
 #[derive(Default)]
 struct PeerScore {
     failures: u32,
-    last_asked: u64,
+    last_request: u64,
     flagged: bool,
 }
 
@@ -27,12 +27,12 @@ impl PeerScores {
     /// Returns the best of the connected peers that is not in `tried`.
     pub fn choose(&mut self, connected: &[NodeId], tried: &[NodeId]) -> Option<NodeId> {
         let rank =
-            |node: &&NodeId| self.scores.get(node).map_or((0, 0), |r| (r.failures, r.last_asked));
+            |node: &&NodeId| self.scores.get(node).map_or((0, 0), |r| (r.failures, r.last_request));
         let usable = |node: &&NodeId| !tried.contains(node) && !self.is_flagged(node);
         let chosen = *connected.iter().filter(usable).min_by_key(rank)?;
         self.clock += 1;
         let clock = self.clock;
-        self.score_mut(chosen).last_asked = clock;
+        self.score_mut(chosen).last_request = clock;
         Some(chosen)
     }
 
@@ -60,7 +60,7 @@ impl PeerScores {
                 .scores
                 .iter()
                 .filter(|(_, r)| !r.flagged)
-                .min_by_key(|(_, r)| r.last_asked)
+                .min_by_key(|(_, r)| r.last_request)
                 .map(|(n, _)| *n);
             if let Some(oldest) = oldest {
                 self.scores.remove(&oldest);

@@ -56,9 +56,9 @@ impl Work {
         identity::fill(&mut seed)?;
         let worker =
             Worker::new(worker::Config { slots: 0, ..worker::Config::new(chain.me, seed) });
-        let (inbox, mail) = mpsc::unbounded();
+        let (inbox, inputs) = mpsc::unbounded();
         let shared = Rc::new(Shared { chain, relays, slots: Cell::new(0) });
-        spawn_local(run(worker, mail, shared.clone(), inbox.clone()));
+        spawn_local(run(worker, inputs, shared.clone(), inbox.clone()));
         Ok(Self { inbox, shared })
     }
 
@@ -99,14 +99,14 @@ impl Work {
     }
 
     fn send(&self, input: Input) {
-        // Fails only if the loop has ended; then nobody waits for the result.
+        // Fails only if the loop has ended; then the result is not needed.
         let _ = self.inbox.unbounded_send(input);
     }
 }
 
 async fn run(
     mut worker: Worker,
-    mut mail: mpsc::UnboundedReceiver<Input>,
+    mut inputs: mpsc::UnboundedReceiver<Input>,
     shared: Rc<Shared>,
     inbox: Inbox,
 ) {
@@ -125,7 +125,7 @@ async fn run(
             }
         };
         let input = futures::select! {
-            input = mail.next() => match input { Some(input) => input, None => return },
+            input = inputs.next() => match input { Some(input) => input, None => return },
             () = tick.fuse() => Input::Tick,
         };
         if let Err(e) = worker.handle(now_ms(), input) {
@@ -226,15 +226,15 @@ async fn reach(chain: &Chain, node: NodeId, relays: &[Multiaddr]) -> Result<(), 
 /// dialled.
 async fn addresses_of(chain: &Chain, node: NodeId, via: &Multiaddr) -> Vec<Multiaddr> {
     let request = Request::Addresses { of: AddressQuery::Coordinator(node) };
-    let told = chain.query(&request, ADDRESSES_TIMEOUT, |response| match response {
-        light::Response::Addresses(told) => Ok(told),
+    let addresses = chain.query(&request, ADDRESSES_TIMEOUT, |response| match response {
+        light::Response::Addresses(addresses) => Ok(addresses),
         _ => Err(AnswerError::InvalidData {
             what: "answer",
             detail: "an answer to another question".into(),
         }),
     });
-    let told = told.await.map(BoundedVec::into_vec).unwrap_or_default();
-    let parsed = told.iter().filter_map(|text| text.parse::<Multiaddr>().ok());
+    let addresses = addresses.await.map(BoundedVec::into_vec).unwrap_or_default();
+    let parsed = addresses.iter().filter_map(|text| text.parse::<Multiaddr>().ok());
     let usable = |addr: &Multiaddr| {
         tequio_p2p::identity::node_of(addr) == Some(node) && tequio_p2p::may_dial(addr, via)
     };

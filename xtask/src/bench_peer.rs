@@ -82,7 +82,7 @@ fn last_line(output: &str) -> Result<Map<String, Value>> {
     let line = output.lines().last().context("the bench printed nothing")?;
     match serde_json::from_str(line) {
         Ok(Value::Object(object)) => Ok(object),
-        _ => bail!("the bench's last line is no JSON object: {line}"),
+        _ => bail!("the bench's last line is not a JSON object: {line}"),
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_peers_figures_stand_beside_ours() {
+    fn the_figures_of_the_peer_are_printed_beside_ours() {
         let ours = last_line("building\n{\"nodes\":4,\"p50_ms\":9.5}\n").unwrap();
         let peer =
             last_line("{\"peer\":\"commonware simplex\",\"nodes\":4,\"p50_ms\":14.0}").unwrap();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_object_is_refused() {
+    fn output_that_is_not_a_json_object_is_refused() {
         for output in ["", "done\n", "[1]\n", "{\"nodes\":4}\nthat was all\n"] {
             assert!(last_line(output).is_err(), "{output:?}");
         }

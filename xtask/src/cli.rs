@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_simulator_gets_its_arguments_as_they_are() {
+    fn arguments_of_the_simulator_are_passed_unchanged() {
         let Ok(Command::Simulate(arguments)) = parse(&["simulate", "--nodes", "7", "--json"])
         else {
             panic!("not a simulation")
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn help_is_found_everywhere() {
+    fn every_command_prints_help() {
         for arguments in [
             &[][..],
             &["-h"],

@@ -196,8 +196,8 @@ pub fn on_interrupt(listener: impl FnOnce() + Send + 'static) {
     *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(listener));
 }
 
-/// Returns whether a signal has asked this program to end. Errors are then expected, because
-/// processes were asked to end.
+/// Returns whether a signal has requested this program to end. Errors are then expected, because
+/// the processes are ending.
 pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
@@ -342,7 +342,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn proc_stat_is_read_past_odd_names() {
+    fn proc_stat_is_parsed_with_unusual_process_names() {
         assert_eq!(living_parent("12 (a) b (c)) S 7 12 12 0"), Some(7));
         assert_eq!(living_parent("12 (sh) Z 7 12 12 0"), None);
         assert_eq!(living_parent("nonsense"), None);

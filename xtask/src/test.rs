@@ -22,7 +22,7 @@ const BROWSER_CRATES: [&str; 4] =
 /// Crates outside the workspace, whose format and licences are checked like the rest.
 const OUTSIDE_CRATES: [&str; 2] = ["xtask/bindgen/Cargo.toml", "tests/fuzz/Cargo.toml"];
 /// Tests that need a quiet machine, or take minutes.
-const LONG_TESTS: &str = "binary(first_load) or test(each_way_with_offers_that_nobody_changes)";
+const LONG_TESTS: &str = "binary(first_load) or test(each_way_with_unmodified_offers)";
 /// Folders with npm packages of their own.
 const NPM_FOLDERS: [&str; 3] = ["web", "tests/browser", "tests/js-libp2p"];
 

@@ -88,7 +88,7 @@ fn name_size(glue: &Path, module: &Path) -> Result<()> {
     fs::write(glue, text).with_context(|| format!("cannot write {}", glue.display()))
 }
 
-/// Builds the module that drives the WebRTC transport in a test. It is not shrunk, because nobody
+/// Builds the module that drives the WebRTC transport in a test. It is not shrunk, because no user
 /// downloads it.
 pub fn build_for_test(workspace: &Workspace) -> Result<()> {
     let compiled = compile(workspace, TEST_MODULE)?;

@@ -1,5 +1,5 @@
-//! Why a computation is refused. Inputs that passed [`super::params::Plan`] and the checks of their
-//! types never cause these errors; data from a peer can cause all of them.
+//! The reason why a computation is refused. Inputs that passed [`super::params::Plan`] and the
+//! checks of their types never cause these errors; data from a peer can cause all of them.
 
 use super::{kernel::ShapeError, limits::ParamsError, state::StateError};
 

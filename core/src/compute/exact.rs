@@ -70,7 +70,7 @@ pub struct ExactStepTrace {
 impl ExactStepTrace {
     /// The digest that a worker commits to before the verifier draws its secrets.
     pub fn digest(&self, id: &WorkUnitId) -> Digest {
-        let mut hasher = HashContext::LaneResult.hasher();
+        let mut hasher = HashContext::UnitResult.hasher();
         let lengths = [
             self.forward.len() as u32,
             self.backward.len() as u32,

@@ -73,7 +73,7 @@ pub struct Inference {
 impl Inference {
     /// The digest that a worker commits to before the checker draws its secrets.
     pub fn digest(&self, job: &Digest, part: u32) -> Digest {
-        let mut hasher = HashContext::LaneResult.hasher();
+        let mut hasher = HashContext::UnitResult.hasher();
         hasher.update(&codec::encode(&(
             job,
             part,

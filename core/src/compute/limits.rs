@@ -35,7 +35,7 @@ pub const DATASET_BYTES_MAX: usize = 16 << 20;
 /// Most bytes of a class's or a column's name.
 pub const NAME_BYTES_MAX: usize = 128;
 
-/// Why parameters are refused.
+/// The reason why parameters are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ParamsError {

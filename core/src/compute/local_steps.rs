@@ -102,7 +102,7 @@ impl LocalStepsResult {
     }
 
     fn seal_digest(&self, id: &WorkUnitId, start: &Weights) -> Digest {
-        let mut hasher = HashContext::LaneResult.hasher();
+        let mut hasher = HashContext::UnitResult.hasher();
         hasher.update(&codec::encode(&(id, start.hash(), &self.step_digests)));
         hasher.update(&self.macs.to_le_bytes());
         update_hash(&mut hasher, &self.delta);
@@ -141,7 +141,7 @@ impl LocalStepsResult {
 impl TrainingState {
     /// The digest of the state after a step of a work unit.
     pub fn digest(&self, id: &WorkUnitId, step: u32) -> Digest {
-        let mut hasher = HashContext::LaneStep.hasher();
+        let mut hasher = HashContext::UnitStep.hasher();
         hasher.update(&codec::encode(&(id, step)));
         update_hash(&mut hasher, self.weights().as_slice());
         update_hash(&mut hasher, self.momentum());
@@ -333,7 +333,7 @@ pub fn resolve_dispute(
 /// The commitment of a worker or checker, published before it sees another's result. It is opened
 /// by revealing result and salt.
 pub fn result_commitment(result: &Digest, worker: &NodeId, salt: &[u8; 32]) -> Digest {
-    let mut hasher = HashContext::LaneCommitment.hasher();
+    let mut hasher = HashContext::UnitCommitment.hasher();
     hasher.update(&codec::encode(&(result, worker, salt)));
     Digest(*hasher.finalize().as_bytes())
 }

@@ -1,7 +1,7 @@
 //! The training specification's pseudo-random numbers: 32-bit words from a key and a position.
 //!
 //! The numbers fill initial weights, shuffle rows and round gradients. They are not cryptographic,
-//! and nothing depends on their being unpredictable: everybody must be able to compute the same
+//! and nothing depends on their being unpredictable: every node must be able to compute the same
 //! ones.
 
 /// 2^32 divided by the golden ratio: neighbouring positions map far apart.
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn published_words() {
+    fn generates_the_published_words() {
         assert_eq!(mix32(1), 0x6889_90C0);
         let k = key(&[0, 1, 0]);
         assert_eq!(k, 0xE2AA_94C1);
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_permutation_holds_every_number_once() {
+    fn a_permutation_contains_each_number_once() {
         let mut order = permutation(7, 1000);
         assert_ne!(order, (0..1000).collect::<alloc::vec::Vec<_>>());
         order.sort_unstable();

@@ -17,7 +17,7 @@ use alloc::{vec, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize, io};
 use sha2::{Digest as _, Sha256};
 
-/// Why a state, or an input to a computation on one, is refused.
+/// The reason why a state, or an input to a computation on one, is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum StateError {

@@ -304,7 +304,7 @@ mod tests {
         let params = params(&[2, 2, 3], Mode::Exact { units: 8 });
         let at = Position { round: 0, unit: 0 };
         let mut out = Vec::new();
-        // More bits than the exponent has: saturates instead of going below zero.
+        // The values need more bits than the exponent allows, so they saturate.
         assert_eq!(quantise(&mut out, &[(1 << 30) - 1, -(1 << 30) + 1], 2, &params, at, 0), 0);
         assert_eq!(out, [127, -127]);
         // All zero at the highest exponent: capped.

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_back() {
+    fn names_round_trip() {
         for routing in [VoteRouting::All, VoteRouting::Leader] {
             assert_eq!(VoteRouting::from_name(routing.name()), Some(routing));
         }

@@ -10,7 +10,7 @@ use crate::{
 };
 use alloc::boxed::Box;
 
-/// Why an input is refused. The state does not change.
+/// The reason why an input is refused. The state does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The host is at fault: no write is pending.
@@ -34,7 +34,7 @@ pub enum Error {
     },
 }
 
-/// Why a replica cannot start.
+/// The reason why a replica cannot start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     /// The vote key is not the registered one, so every vote would be invalid.
@@ -57,7 +57,7 @@ pub enum RestoreError {
     NoParams,
 }
 
-/// Why a replica cannot continue from a snapshot.
+/// The reason why a replica cannot continue from a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
     /// A part was lost or changed after it had been proved: this host's disk is at fault.
@@ -138,7 +138,7 @@ impl Offence {
     }
 }
 
-/// Why a block gets no vote. The proposer is at fault.
+/// The reason why a block gets no vote. The proposer is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum BlockError {
@@ -177,13 +177,13 @@ pub enum BlockError {
 }
 
 impl BlockError {
-    /// Whether the proposer is at fault. A delayed block is nobody's fault.
+    /// Whether the proposer is at fault. A delay is not the proposer's fault.
     pub(super) fn is_misbehaviour(&self) -> bool {
         !matches!(self, Self::TimeBehind(_))
     }
 }
 
-/// Why a certified block is refused. The sender is at fault.
+/// The reason why a certified block is refused. The sender is at fault.
 #[derive(Debug)]
 pub(super) enum CertifiedError {
     Certificate(CertificateError),

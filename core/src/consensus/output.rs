@@ -131,7 +131,7 @@ pub enum Event {
         /// Digest of the block.
         digest: Digest,
     },
-    /// This node gives up on earlier views.
+    /// This node abandons earlier views.
     ViewChange {
         /// The height.
         height: Height,

@@ -1,5 +1,5 @@
 //! The replica: its state, its construction from the stored head, and the questions that all
-//! handlers ask of it.
+//! handlers need from it.
 
 use super::{
     config::{Config, SeatKeys, own_seat, seat_with_keys},

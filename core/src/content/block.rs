@@ -18,7 +18,7 @@ pub struct Block {
     pub bytes: Vec<u8>,
 }
 
-/// Why bytes are not the requested object.
+/// The reason why bytes are not the requested object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectError {
     /// Above a limit.

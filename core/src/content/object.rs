@@ -85,7 +85,7 @@ mod tests {
     use alloc::vec;
 
     #[test]
-    fn contents_are_split_and_joined() {
+    fn contents_split_into_blocks_are_joined_unchanged() {
         for len in [0, 1, PART_LEN, PART_LEN + 1, 3 * PART_LEN] {
             let bytes: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
             let blocks = split(&bytes).unwrap();

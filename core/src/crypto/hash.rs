@@ -28,9 +28,9 @@ pub enum HashContext {
     AuditDraw,
     Admission,
     Job,
-    LaneStep,
-    LaneResult,
-    LaneCommitment,
+    UnitStep,
+    UnitResult,
+    UnitCommitment,
     ProductCheck,
     CheckerDraw,
     Weights,
@@ -66,9 +66,9 @@ impl HashContext {
             Self::AuditDraw => "tequio 2026 draw of auditors",
             Self::Admission => "tequio 2026 admission puzzle",
             Self::Job => "tequio 2026 job",
-            Self::LaneStep => "tequio 2026 lane step",
-            Self::LaneResult => "tequio 2026 lane result",
-            Self::LaneCommitment => "tequio 2026 lane commitment",
+            Self::UnitStep => "tequio 2026 lane step",
+            Self::UnitResult => "tequio 2026 lane result",
+            Self::UnitCommitment => "tequio 2026 lane commitment",
             Self::ProductCheck => "tequio 2026 product check",
             Self::CheckerDraw => "tequio 2026 draw of checkers",
             Self::Weights => "tequio 2026 weights",
@@ -139,13 +139,13 @@ impl HashContext {
                 key(b"17460cc490242081ffaf6d1f75c9262f4cec59da9ee7adc063751d7adfbecbe4")
             }
             Self::Job => key(b"fe0c324ffec50a780b1ab8f06e6ed6b1247b79b87935485641204e5fffdb2754"),
-            Self::LaneStep => {
+            Self::UnitStep => {
                 key(b"eae4580d17387a7afecb0c8351205c9d4da94cd33623e9fe2223d8dbce27146c")
             }
-            Self::LaneResult => {
+            Self::UnitResult => {
                 key(b"b1e6e55c409a511b78a6d247a58fb3c24851ee520d9b87789bb2b3f6d56582c3")
             }
-            Self::LaneCommitment => {
+            Self::UnitCommitment => {
                 key(b"8e50090cc9c2646bdd7e97bd0fadea2e0b7f9c0260991777f970a53b444c7e41")
             }
             Self::ProductCheck => {
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_keys_are_those_of_the_names() {
+    fn derived_keys_match_the_context_names() {
         let all = [
             HashContext::Genesis,
             HashContext::Checkpoint,
@@ -247,9 +247,9 @@ mod tests {
             HashContext::AuditDraw,
             HashContext::Admission,
             HashContext::Job,
-            HashContext::LaneStep,
-            HashContext::LaneResult,
-            HashContext::LaneCommitment,
+            HashContext::UnitStep,
+            HashContext::UnitResult,
+            HashContext::UnitCommitment,
             HashContext::ProductCheck,
             HashContext::CheckerDraw,
             HashContext::Weights,
@@ -262,7 +262,7 @@ mod tests {
             HashContext::VrfPossession,
         ];
         for (number, context) in all.into_iter().enumerate() {
-            assert_eq!(context as usize, number, "one is left out before {context:?}");
+            assert_eq!(context as usize, number, "one is missing before {context:?}");
             assert_eq!(
                 context.key(),
                 blake3::hazmat::hash_derive_key_context(context.name()),

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_two_that_came_last_are_known_and_each_has_the_point_of_its_bytes() {
+    fn caches_the_last_two_keys_and_returns_the_point_of_each() {
         let ids = sharing(3);
         let mut keys = KeyCache::default();
         for id in ids.iter().chain(&ids).chain([&ids[2], &ids[1], &ids[1]]) {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_point_takes_no_slot() {
+    fn an_invalid_point_is_not_cached() {
         let mut keys = KeyCache::default();
         let no_point = (0..=u8::MAX).map(|n| NodeId([n; 32])).find(|id| KeyPoint::of(id).is_none());
         assert_eq!(keys.point(&no_point.unwrap()), None);

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_edges_have_the_verdict_of_zip_215_alone_and_in_a_batch() {
+    fn edge_cases_get_the_zip_215_verdict_alone_and_in_a_batch() {
         use crate::crypto::{
             KeyCache,
             signature_batch::tests::{speccheck, verdict_in_a_batch, zip215},

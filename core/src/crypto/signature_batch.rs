@@ -231,7 +231,7 @@ pub(super) mod tests {
         };
         assert_eq!(verdict(None), Ok(()));
         assert!((0..keys.len()).all(|i| verdict(Some(i)).is_err()));
-        assert_eq!(SignatureBatch::default().verify(), Ok(()), "nothing is claimed");
+        assert_eq!(SignatureBatch::default().verify(), Ok(()), "no share is taken");
     }
 
     fn key(number: u64) -> NodeKey {
@@ -282,7 +282,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_no_point_or_no_scalar_spoils_the_batch_wherever_it_stands() {
+    fn an_invalid_point_or_scalar_fails_the_batch_at_any_position() {
         let no_point = (0..=u8::MAX)
             .map(|n| [n; 32])
             .find(|bytes| CompressedEdwardsY(*bytes).decompress().is_none());

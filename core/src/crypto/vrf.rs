@@ -1,5 +1,5 @@
 //! ECVRF-EDWARDS25519-SHA512-TAI of RFC 9381. The holder of a key turns an input into an output
-//! that nobody else can foresee, and proves that it is the only one. Section numbers below are the
+//! that no one else can predict, and proves that it is the only one. Section numbers below are the
 //! RFC's.
 //!
 //! No adopted crate has this suite without `std` and with its checks (ADR 17), so the construction
@@ -54,7 +54,7 @@ pub struct Proof(pub [u8; PROOF_LEN]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Output(pub [u8; OUTPUT_LEN]);
 
-/// Why a key or proof is refused.
+/// The reason why a key or proof is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VrfError {
     /// Not a point of the curve, not canonical, or of small order.

@@ -101,7 +101,7 @@ pub struct Certificate {
     pub signature: bls::Signature,
 }
 
-/// Why a committee is refused.
+/// The reason why a committee is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitteeError {
     /// No seats.
@@ -113,7 +113,7 @@ pub enum CommitteeError {
     /// The weight is zero or too large.
     #[error("seat {0} has a weight outside the limits")]
     Weight(usize),
-    /// The VRF key is not on the curve, or has small order, so that anybody could make proofs for
+    /// The VRF key is not on the curve, or has small order, so that anyone could make proofs for
     /// it.
     #[error("seat {0} has an invalid VRF key")]
     VrfKey(usize),
@@ -122,7 +122,7 @@ pub enum CommitteeError {
     Possession(usize),
 }
 
-/// Why a certificate is refused. The sender is always at fault.
+/// The reason why a certificate is refused. The sender is always at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
     /// The certificate is of another chain.
@@ -410,7 +410,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn quorum_is_of_weight_never_a_count() {
+    fn a_quorum_counts_weight_and_not_seats() {
         let (keys, committee) = members(&[1, 1, 1, 10]);
         assert_eq!(
             (committee.weight(), committee.quorum(), committee.blocking_weight()),
@@ -454,7 +454,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn seats_must_be_distinct_weighed_and_proved() {
+    fn seats_must_be_distinct_and_have_a_weight_and_a_proof_of_possession() {
         let (_, committee) = members(&[1; 3]);
         let with = |change: &dyn Fn(&mut Vec<Seat>)| {
             let mut seats = committee.seats().to_vec();

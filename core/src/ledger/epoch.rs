@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_four_joins_or_leaves_at_a_boundary_and_the_next_one_waits() {
+    fn at_four_seats_one_member_joins_or_leaves_per_boundary() {
         let all = [(0, 1), (1, 1), (2, 1), (3, 1)];
         assert_eq!(next_committee(&[1; 4], &all), all);
         assert_eq!(
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_gets_as_much_as_the_others_can_outvote_and_the_rest_later() {
+    fn a_newcomer_gets_only_weight_that_the_others_can_outvote_and_the_rest_later() {
         let old: Vec<_> = (0..4).map(|n| (n, 1000)).collect();
         let both = next_committee(&[1000; 4], &[old.as_slice(), &[(4, 1000), (5, 1000)]].concat());
         assert_eq!(both[4..], [(4, 1000), (5, 999)]);
@@ -327,7 +327,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_boundary_overlaps_and_targets_are_reached_in_the_end(
+        fn consecutive_committees_overlap_and_target_weights_are_reached(
             old in prop::collection::vec(1..2000u64, 4..12),
             wanted in prop::collection::vec(0..2000u64, 4..14),
         ) {

@@ -33,7 +33,7 @@ pub enum Evidence {
     Certificates(Certificate, Certificate),
 }
 
-/// Why a member was convicted.
+/// The reason why a member was convicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = false)]
 pub enum ConvictionReason {
@@ -47,7 +47,7 @@ pub enum ConvictionReason {
     HiddenLock,
 }
 
-/// Why evidence convicts no member. The reporter is at fault.
+/// The reason why evidence convicts no member. The reporter is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = false)]
 pub enum EvidenceError {

@@ -78,7 +78,7 @@ pub struct Checkpoint {
     pub trust_period_ms: u64,
 }
 
-/// Why a genesis or checkpoint is refused.
+/// The reason why a genesis or checkpoint is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BootstrapError {
     /// Not a file of this kind.

@@ -296,7 +296,7 @@ pub enum JobStatus {
     },
 }
 
-/// Why a job failed.
+/// The reason why a job failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = false)]
 pub enum FailReason {

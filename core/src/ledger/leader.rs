@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn views_in_a_row_have_different_leaders_and_start_over() {
+    fn consecutive_views_have_different_leaders_until_all_have_led() {
         let (_, committee) = members(&[3, 1, 2, SEAT_WEIGHT_MAX, 1]);
         for height in (0..50).chain([u64::MAX]) {
             let order: Vec<usize> =
@@ -119,24 +119,24 @@ mod tests {
     /// the most first views of the next term. Two samples, one without withholding and one with it,
     /// are compared with the exact prediction of the rule.
     #[test]
-    fn bias_by_withholding_follows_from_the_rule() {
+    fn measured_bias_by_withholding_matches_the_prediction() {
         const TERMS: u64 = 20_000;
         const TERM_BLOCKS: u64 = 64;
         const SEATS: usize = 48;
-        const LIARS: usize = 16;
+        const BYZANTINE: usize = 16;
         let (_, committee) = members(&[1; SEATS]);
-        let is_liar = |seat: usize| seat.is_multiple_of(SEATS / LIARS);
+        let is_byzantine = |seat: usize| seat.is_multiple_of(SEATS / BYZANTINE);
         let share = |seed: &Digest| {
             let led = (0..TERM_BLOCKS)
-                .filter(|height| is_liar(leader(&committee, seed, *height, 0)))
+                .filter(|height| is_byzantine(leader(&committee, seed, *height, 0)))
                 .count();
             led as f64 / TERM_BLOCKS as f64
         };
-        let fair = LIARS as f64 / SEATS as f64;
+        let fair = BYZANTINE as f64 / SEATS as f64;
         let (mut seed, mut honest, mut biased) = (SEED, Sample::default(), Sample::default());
         for term in 0..TERMS {
             let views = (0..).map_while(|view| {
-                Some(leader(&committee, &seed, TERM_BLOCKS - 1, view)).filter(|s| is_liar(*s))
+                Some(leader(&committee, &seed, TERM_BLOCKS - 1, view)).filter(|s| is_byzantine(*s))
             });
             // The first correct leader's seed is unpredictable, so it is worth its expected value.
             let outputs = views.count() as u64;
@@ -148,7 +148,7 @@ mod tests {
             biased.add(share(&seed));
             honest.add(share(&of_view(u64::MAX)));
         }
-        let expected = withheld_share(SEATS, LIARS, TERM_BLOCKS as usize);
+        let expected = withheld_share(SEATS, BYZANTINE, TERM_BLOCKS as usize);
         println!("seed {SEED:?}: first views of a third of the weight over {TERMS} terms:");
         println!(
             "{honest:?} without withholding, {fair:.4} expected; {biased:?} with it, \

@@ -27,8 +27,8 @@ pub struct MemberKeys {
     pub vrf_key: vrf::PublicKeyBytes,
 }
 
-/// Keys as they are registered. Both have a proof that the sender holds them, so that nobody can
-/// register another's keys before their owner does.
+/// Keys as they are registered. Both have a proof that the sender holds them, so that no other node
+/// can register another's keys before their owner does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct KeyRegistration {
     /// The keys.
@@ -60,7 +60,7 @@ pub struct Member {
 pub enum MemberStatus {
     /// Has a seat or waits for one.
     Active,
-    /// Has asked to leave; keeps voting until an epoch boundary takes the seat.
+    /// The member has requested to leave; it votes until an epoch boundary takes the seat.
     Leaving {
         /// Height of the request.
         since: Height,

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_transaction_with_another_signature_is_not_cached() {
+    fn a_cached_transaction_with_another_signature_is_not_a_hit() {
         let cache = cache_of([signed(1)]);
         let other = with_another_signature(1);
         assert_eq!(other.id(), signed(1).id(), "the id leaves out the signature");
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn cached_signatures_are_not_checked_again_and_others_are() {
+    fn only_uncached_signatures_are_checked() {
         // Marking a false signature as verified shows that it is not checked again.
         let false_one = with_another_signature(1);
         let cache = cache_of([false_one.clone()]);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_newest_are_kept() {
+    fn evicts_the_oldest_entries() {
         let name = |n: usize| VerifiedSignature {
             id: crate::types::Digest(core::array::from_fn(|i| (n >> (8 * (i % 8))) as u8)),
             signature: [0; 64],
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_prefixes_the_last_is_kept() {
+    fn of_entries_with_equal_prefixes_the_last_is_kept() {
         let [mut first, mut second] = [[1; 32], [1; 32]];
         (first[31], second[31]) = (1, 2);
         let name = |id, signature| VerifiedSignature {

@@ -160,7 +160,7 @@ pub struct SignedTransaction {
     pub signature: Signature,
 }
 
-/// Why a transaction is invalid in every state. The sender is at fault.
+/// The reason why a transaction is invalid in every state. The sender is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTransaction {
     /// The transaction is of another chain.

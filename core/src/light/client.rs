@@ -283,7 +283,7 @@ impl LightClient {
         now_ms: TimeMs,
     ) -> Result<Vec<Option<Entry>>, LightError> {
         if keys.len() != entries.len() {
-            return Err(LightError::Count { asked: keys.len(), found: entries.len() });
+            return Err(LightError::Count { requested: keys.len(), found: entries.len() });
         }
         let root = header.unverified().header.state;
         self.follow(header, now_ms)?;

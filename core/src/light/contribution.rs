@@ -38,7 +38,7 @@ pub struct ContributionFile {
     pub entry: ProvedEntry,
 }
 
-/// Why a file proves nothing.
+/// The reason why a file proves nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContributionError {
     /// Another kind of file.

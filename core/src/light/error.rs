@@ -1,4 +1,4 @@
-//! Why the light client refuses what a peer sent.
+//! The reason why the light client refuses what a peer sent.
 
 use crate::{
     ledger::{
@@ -8,7 +8,7 @@ use crate::{
     types::{Epoch, Height},
 };
 
-/// Why the light client refuses a header or an entry.
+/// The reason why the light client refuses a header or an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LightError {
     /// The peer's fault: the header is not what its certificate signs.
@@ -34,10 +34,10 @@ pub enum LightError {
     #[error("{0}")]
     Entry(#[from] EntryError),
     /// The peer's fault: the number of entries differs from the number of requested keys.
-    #[error("{asked} entries were requested, but {found} received")]
+    #[error("{requested} entries were requested, but {found} received")]
     Count {
         /// Keys requested.
-        asked: usize,
+        requested: usize,
         /// Entries received.
         found: usize,
     },
@@ -52,19 +52,20 @@ pub enum LightError {
         /// Epoch of the committee.
         known: Epoch,
     },
-    /// Nobody's fault: the header is of an epoch whose committee is not known any more.
+    /// The header is of an epoch whose committee is no longer known. The peer is not at fault.
     #[error("the header is of the past epoch {0}, whose committee is not known any more")]
     PastEpoch(Epoch),
-    /// The peer's fault, or the old committee's, if it has certified it.
+    /// The handover is invalid. The peer is at fault, or the old committee, if it certified the
+    /// handover.
     #[error("{0}")]
     Handover(#[from] HandoverError),
-    /// Nobody's fault: the head is too old to trust its committee.
+    /// The head is too old to trust its committee. The peer is not at fault.
     #[error(
         "the newest known head is older than the trust period: take a newer checkpoint \
          from a source you trust"
     )]
     Outdated,
-    /// No culprit is known: the chain has forked.
+    /// The chain has forked. The peer is not necessarily at fault.
     #[error(
         "two final headers of height {0}: the chain has forked; do not trust it, and inform its \
          operators"
@@ -72,10 +73,10 @@ pub enum LightError {
     Forked(Height),
 }
 
-/// Why a committee handover is refused.
+/// The reason why a committee handover is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HandoverError {
-    /// Out of order.
+    /// The handover is of another epoch than the next one.
     #[error("the committee handover of epoch {found}, expected that of epoch {expected}")]
     Order {
         /// The epoch of the handover.

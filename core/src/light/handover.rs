@@ -32,7 +32,7 @@ pub struct HandoverFile {
     pub handovers: BoundedVec<CommitteeHandover, FILE_HANDOVERS_MAX>,
 }
 
-/// Why the bytes are no file of handovers.
+/// The reason why the bytes are not a file of handovers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HandoverFileError {
     /// Another kind of file.
@@ -70,7 +70,7 @@ impl CommitteeHandover {
         Self { header, formed_ms: next.formed_ms, seats }
     }
 
-    /// The epoch that it ends.
+    /// The epoch that ends with this handover.
     pub fn epoch(&self) -> Epoch {
         self.header.header.epoch
     }
@@ -87,7 +87,7 @@ impl LightClient {
         now_ms: TimeMs,
     ) -> Result<usize, LightError> {
         if handovers.len() > count_max {
-            return Err(LightError::Count { asked: count_max, found: handovers.len() });
+            return Err(LightError::Count { requested: count_max, found: handovers.len() });
         }
         handovers.into_iter().try_fold(0, |valid, handover| {
             self.follow_handover(handover, now_ms).map(|()| valid + 1)
@@ -106,7 +106,7 @@ impl LightClient {
         let next_epoch = next_epoch.ok_or(HandoverError::Order { found, expected })?;
         let seats = seats.unwrap_or_else(|| self.committee.record().seats.clone());
         let record = CommitteeRecord { epoch: next_epoch, formed_ms, seats };
-        // Before the certificate, which costs more to verify.
+        // Checked before the certificate, which costs more to verify.
         if record.digest() != header.header.next_committee {
             return Err(HandoverError::WrongCommittee.into());
         }

@@ -137,7 +137,7 @@ fn follow(client: &mut LightClient, header: FinalHeader) -> Result<Progress, Lig
 }
 
 #[test]
-fn follows_certified_headers_only_forwards() {
+fn follows_certified_headers_forwards_only() {
     let chain = Chain::new(1);
     let mut client = chain.client();
     assert_eq!(follow(&mut client, chain.certified(5)), Ok(Progress::Advanced));
@@ -172,7 +172,7 @@ fn refuses_too_little_weight_another_committee_and_another_chain() {
 }
 
 #[test]
-fn any_changed_byte_of_a_header_is_noticed() {
+fn any_changed_byte_of_a_header_is_detected() {
     let chain = Chain::new(1);
     let good = chain.certified(3);
     let bytes = codec::encode(&good);
@@ -198,7 +198,7 @@ fn reads_entries_with_proofs_and_their_absence() {
     let found = read(&entries).unwrap();
     assert_eq!(found, [state.entry(&known).cloned(), None, state.entry(&Key::Params).cloned()]);
     // A withheld, exchanged or changed answer is refused.
-    assert_eq!(read(&entries[..2]), Err(LightError::Count { asked: 3, found: 2 }));
+    assert_eq!(read(&entries[..2]), Err(LightError::Count { requested: 3, found: 2 }));
     let mut swapped = entries.clone();
     swapped.swap(0, 1);
     assert!(read(&swapped).is_err());
@@ -214,7 +214,7 @@ fn reads_entries_with_proofs_and_their_absence() {
 }
 
 #[test]
-fn two_final_headers_of_a_height_raise_the_alarm_inside_the_trust_period_only() {
+fn two_final_headers_of_a_height_are_fork_evidence_only_within_the_trust_period() {
     let chain = Chain::new(1);
     let mut client = chain.client();
     follow(&mut client, chain.certified(5)).unwrap();
@@ -231,7 +231,7 @@ fn two_final_headers_of_a_height_raise_the_alarm_inside_the_trust_period_only() 
 }
 
 #[test]
-fn checkpoints_are_pinned_and_age() {
+fn checkpoints_are_pinned_by_hash_and_expire() {
     let chain = Chain::new(1);
     let mut client = chain.client();
     follow(&mut client, chain.certified(7)).unwrap();
@@ -251,7 +251,7 @@ fn checkpoints_are_pinned_and_age() {
 }
 
 #[test]
-fn the_order_of_leaders_is_checked_though_blocks_were_skipped() {
+fn the_leader_order_is_checked_across_skipped_blocks() {
     let chain = Chain::new(1);
     // Into the third term, with nothing between; then over the end of a term, block by block.
     let mut client = chain.client();
@@ -293,7 +293,7 @@ fn the_order_of_leaders_is_checked_though_blocks_were_skipped() {
 }
 
 #[test]
-fn stolen_keys_of_a_quorum_raise_the_alarm_and_lead_nobody_who_was_away_for_too_long() {
+fn headers_signed_with_stolen_keys_are_fork_evidence_and_do_not_advance_an_outdated_client() {
     let chain = Chain::new(1);
     let truth = chain.certified(5);
     let mut forged = chain.header(5, &chain.start.state);
@@ -311,8 +311,8 @@ fn stolen_keys_of_a_quorum_raise_the_alarm_and_lead_nobody_who_was_away_for_too_
             client.follow(Unverified::new(second.clone()), last),
             Err(LightError::Forked(5))
         );
-        let alarm = client.fork_evidence().unwrap();
-        assert_eq!((&alarm.ours, &alarm.theirs), (first, second));
+        let evidence = client.fork_evidence().unwrap();
+        assert_eq!((&evidence.ours, &evidence.theirs), (first, second));
     }
     // Later, sold keys could certify any chain. A client that was away follows no header, and its
     // error says what to do.

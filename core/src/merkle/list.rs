@@ -106,7 +106,7 @@ mod tests {
     use alloc::vec::Vec;
 
     #[test]
-    fn every_item_of_every_small_list_is_proved_and_no_other() {
+    fn each_item_of_a_small_list_has_a_proof_that_fits_no_other_item() {
         for len in 1..40u32 {
             let leaves: Vec<Digest> = (0..len).map(|i| leaf(&i.to_be_bytes())).collect();
             let root = root(&leaves);

@@ -212,7 +212,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn many_at_once_are_the_same_as_one_after_the_other(
+        fn a_batch_of_changes_gives_the_same_map_as_single_changes(
             before: Vec<(u16, u8)>,
             batches in proptest::collection::vec(any::<Vec<(u16, u8)>>(), 0..5),
         ) {

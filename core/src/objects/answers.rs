@@ -89,7 +89,7 @@ mod tests {
     use alloc::vec;
 
     #[test]
-    fn answers_come_back_from_their_block() {
+    fn answers_round_trip_through_their_block() {
         let mut answers = Answers {
             job: Digest([1; 32]),
             model: Cid::of(CidCodec::DagCbor, b"model"),

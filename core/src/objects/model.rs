@@ -262,13 +262,7 @@ mod tests {
             let (w, h, kind) = if row % 2 == 0 { (row, 3, "flat") } else { (5, 20 + row, "high") };
             csv += &alloc::format!("{w},{h},{kind}\n");
         }
-        let options = CsvOptions {
-            header: true,
-            label: Label::Last,
-            separator: None,
-            scaling: None,
-            seed: 0,
-        };
+        let options = CsvOptions::new(Label::Last);
         let data = prepare(csv.as_bytes(), &options).unwrap();
         let plan = JobParams::for_dataset(&data, &[4], 1).unwrap().validate().unwrap();
         let weights = train(&plan, data.train(), |_, _| {}).unwrap();
@@ -280,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_comes_back_from_its_block_and_classifies() {
+    fn a_model_read_back_from_its_block_classifies() {
         let (model, blocks, data, weights) = made();
         let read = Model::from_block(Unverified::new(blocks[0].clone()).verify().unwrap()).unwrap();
         assert_eq!(read, model);
@@ -329,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn changed_bytes_are_found() {
+    fn changed_bytes_are_detected() {
         let (_, blocks, ..) = made();
         for at in (0..blocks[0].bytes.len()).step_by(7) {
             let mut block = blocks[0].clone();

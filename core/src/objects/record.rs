@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_comes_back_from_its_block() {
+    fn a_record_round_trips_through_its_block() {
         let record = record();
         let block = record.to_block().unwrap();
         assert_eq!(

@@ -224,7 +224,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn comes_back(
+        fn round_trips(
             values in proptest::collection::vec(any::<i32>(), 0..300),
             shift in 0u32..32,
         ) {

@@ -16,7 +16,7 @@ const EXPANSION_MAX: usize = 255;
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
 
-/// Why a compressed body is refused. The sender is at fault.
+/// The reason why a compressed body is refused. The sender is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecompressError {
     /// The tag or the length is missing or unknown.
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_is_judged_before_anything_is_allocated() {
+    fn a_claimed_length_is_checked_before_memory_is_allocated() {
         let claim = |len: u32, block: &[u8]| [&[LZ4][..], &len.to_le_bytes(), block].concat();
         assert_eq!(
             decompress(&claim(u32::MAX, &[0; 9]), 100),
@@ -132,14 +132,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn comes_back(body in prop::collection::vec(0u8..4, 0..5000)) {
+        fn round_trips(body in prop::collection::vec(0u8..4, 0..5000)) {
             let packed = compress(&body);
             prop_assert!(packed.len() <= body.len() + 1);
             prop_assert_eq!(&*decompress(&packed, body.len()).unwrap(), &body[..]);
         }
 
         #[test]
-        fn unpacking_is_total(bytes: Vec<u8>) {
+        fn decompression_accepts_any_bytes_without_panic(bytes: Vec<u8>) {
             if let Ok(body) = decompress(&bytes, 4096) {
                 prop_assert!(body.len() <= 4096);
             }

@@ -37,7 +37,7 @@ pub enum Message {
     Proposal(Proposal),
     /// A member votes.
     Vote(SignedVote),
-    /// A member gives up all earlier views.
+    /// A member abandons all earlier views.
     ViewChange {
         /// The signed view change.
         change: SignedViewChange,

@@ -98,30 +98,30 @@ pub enum AddressQuery {
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[allow(clippy::large_enum_variant)]
 pub enum Response {
-    /// To [`Request::Head`] and [`Request::Header`].
+    /// Answer to [`Request::Head`] and [`Request::Header`].
     Header(FinalHeader),
-    /// To [`Request::Prove`], in the order of the keys.
+    /// Answer to [`Request::Prove`], in the order of the keys.
     Proved {
         /// The header whose state root the proofs lead to.
         header: FinalHeader,
         /// The entries.
         entries: BoundedVec<ProvedEntry, KEYS_MAX>,
     },
-    /// To [`Request::Object`].
+    /// Answer to [`Request::Object`].
     Object(BoundedBytes<BLOCK_LEN_MAX>),
-    /// To [`Request::Submit`].
+    /// Answer to [`Request::Submit`].
     Submitted(TransactionId),
-    /// To [`Request::Jobs`].
+    /// Answer to [`Request::Jobs`].
     Jobs(BoundedVec<JobProgress, LIST_MAX>),
-    /// To [`Request::Events`], oldest first.
+    /// Answer to [`Request::Events`], oldest first.
     Events(BoundedVec<(u64, TimeMs, Event), LIST_MAX>),
-    /// To [`Request::Members`].
+    /// Answer to [`Request::Members`].
     Members(BoundedVec<Member, LIST_MAX>),
-    /// To [`Request::Handovers`], without gaps, from the requested epoch on; empty where that epoch
-    /// has not ended, or the node does not have its last header.
+    /// Answer to [`Request::Handovers`], without gaps, from the requested epoch on; empty where
+    /// that epoch has not ended, or the node does not have its last header.
     Handovers(BoundedVec<CommitteeHandover, HANDOVERS_MAX>),
-    /// To [`Request::Addresses`]: multiaddresses, each with the peer's id at its end; none where
-    /// the peer is not connected.
+    /// Answer to [`Request::Addresses`]: multiaddresses, each with the peer's id at its end; none
+    /// where the peer is not connected.
     Addresses(BoundedVec<BoundedString<ADDRESS_LEN_MAX>, ADDRESSES_MAX>),
     /// No answer, for the given reason.
     Refused(Refusal),
@@ -151,7 +151,7 @@ pub struct CommitteeHandover {
     pub seats: Option<BoundedVec<Seat, SEATS_MAX>>,
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, thiserror::Error)]
 pub enum Refusal {
     /// Nothing new within the wait.

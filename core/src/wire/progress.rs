@@ -37,7 +37,7 @@ pub struct JobProgress {
     pub submitted_ms: Option<TimeMs>,
     /// State of the job.
     pub state: JobState,
-    /// Why the job makes no progress; none while it does, and after its end.
+    /// The reason why the job makes no progress; none while it does, and after its end.
     pub waiting: Option<WaitingFor>,
     /// Workers that take part now.
     pub workers: ActiveWorkers,
@@ -101,7 +101,7 @@ impl JobState {
         }
     }
 
-    /// Why the job ended without a result, as a word for programs.
+    /// The reason why the job ended without a result, as a word for programs.
     pub const fn reason(self) -> Option<&'static str> {
         match self {
             Self::Running | Self::Pending | Self::Final => None,
@@ -251,12 +251,12 @@ mod tests {
             .zip(statuses)
             .map(|(n, status)| (Digest([n; 32]), job(n.into(), status)))
             .collect();
-        let mut forgotten = Vec::new();
+        let mut evicted = Vec::new();
         while let Some(id) = eviction_candidate(&jobs) {
             jobs.remove(&id);
-            forgotten.push(id.0[0]);
+            evicted.push(id.0[0]);
         }
-        assert_eq!(forgotten, [2, 1, 0, 3]);
+        assert_eq!(evicted, [2, 1, 0, 3]);
     }
 
     #[test]

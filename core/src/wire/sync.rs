@@ -44,13 +44,13 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[allow(clippy::large_enum_variant)]
 pub enum Response {
-    /// To [`Request::Blocks`].
+    /// Answer to [`Request::Blocks`].
     Blocks(Blocks),
-    /// To [`Request::Snapshots`].
+    /// Answer to [`Request::Snapshots`].
     Snapshots(Snapshots),
-    /// To [`Request::Chunk`].
+    /// Answer to [`Request::Chunk`].
     Chunk(StateChunk),
-    /// To [`Request::Chunk`]: the node does not have that snapshot, or has dropped it.
+    /// Answer to [`Request::Chunk`]: the node does not have that snapshot, or has dropped it.
     Gone,
 }
 

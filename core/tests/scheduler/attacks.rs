@@ -21,7 +21,7 @@ fn run_with_fault(seed: u64, fault: ByzantineFault) -> (Sim, Outcome) {
     let mut sim =
         Sim::new(seed, ROUNDS, &[Profile::HONEST, Profile::HONEST, Profile::byzantine(fault)]);
     let outcome = sim.run_exact(300_000);
-    assert!(!sim.rejections.is_empty(), "seed {seed}: {fault:?} was not noticed");
+    assert!(!sim.rejections.is_empty(), "seed {seed}: {fault:?} was not detected");
     assert!(
         sim.rejections.iter().all(|r| r.worker == node_id(2)),
         "seed {seed}: {:?}",
@@ -69,12 +69,12 @@ fn assert_units_correct(sim: &Sim) {
 }
 
 #[test]
-fn a_wrong_step_is_found_whichever_it_is() {
+fn a_wrong_step_is_found_at_any_position() {
     for step in 0..4 {
         for seed in 0..4 {
             let (sim, _) =
                 run_with_fault(100 + 10 * seed + u64::from(step), ByzantineFault::Step(step));
-            // Each unit that the worker held when it was caught is settled by itself.
+            // Each unit that the worker held when it was detected is resolved separately.
             let wrong = |r: &Rejection| r.reason == Reason::WrongStep(step) && r.round == 0;
             assert!(sim.rejections.iter().all(wrong), "{:?}", sim.rejections);
         }
@@ -153,17 +153,17 @@ fn vanishing_workers_cost_time_only() {
 #[test]
 fn many_vanishing_workers_cannot_stall_the_job() {
     // New identities keep joining, and each takes as many leases as it can get.
-    let mut crowd =
+    let mut profiles =
         vec![Profile { latency_ms: 1, ..Profile::byzantine(ByzantineFault::Vanishes) }; 40];
-    crowd.push(Profile::HONEST);
-    let mut sim = Sim::new(261, ROUNDS, &crowd);
+    profiles.push(Profile::HONEST);
+    let mut sim = Sim::new(261, ROUNDS, &profiles);
     let outcome = sim.run_exact(120_000);
     println!("{} ms, of {} units the host computed {}", sim.now, outcome.units, sim.host_computed);
     assert_eq!(outcome.rejected, 0);
 }
 
 #[test]
-fn byzantine_workers_at_different_steps_do_not_save_one_another() {
+fn workers_that_are_wrong_at_different_steps_are_all_found() {
     // The winner of a dispute is checked again, because both workers may be Byzantine.
     for seed in 270..280 {
         let mut sim = Sim::new(
@@ -224,23 +224,23 @@ fn colluders_are_caught_by_spot_checks() {
 }
 
 #[test]
-fn one_wrong_unit_ruins_an_unchecked_job_and_no_checked_one() {
-    let crowd = [
+fn one_wrong_unit_changes_the_weights_of_unchecked_jobs_only() {
+    let profiles = [
         Profile::HONEST,
         Profile::HONEST,
         Profile::HONEST,
         Profile::byzantine(ByzantineFault::Poison),
     ];
-    let honest = Sim::new(300, 30, &crowd).expected();
+    let honest = Sim::new(300, 30, &profiles).expected();
     // Checks are off: no unit is drawn, every worker has a history, and there are no spot checks.
-    let mut sim = Sim::with(300, 30, &crowd, |task, config| {
+    let mut sim = Sim::with(300, 30, &profiles, |task, config| {
         task.spot_check_share = 0;
         config.history_min = 0;
         config.spot_check = 0;
     });
     let unchecked = sim.run(300_000);
     assert_ne!(unchecked.trained().unwrap().weights.hash(), honest.hash());
-    let mut sim = Sim::new(300, 30, &crowd);
+    let mut sim = Sim::new(300, 30, &profiles);
     let checked = sim.run_exact(300_000);
     assert!(checked.rejected >= 1);
     let (bad, good) = (
@@ -252,7 +252,7 @@ fn one_wrong_unit_ruins_an_unchecked_job_and_no_checked_one() {
 }
 
 #[test]
-fn a_share_is_checked_once_there_is_a_history_and_all_of_the_last_round() {
+fn a_share_of_units_is_checked_after_enough_history_and_all_of_the_last_round() {
     let mut sim = Sim::with(310, 40, &[Profile::HONEST; 3], |task, config| {
         task.spot_check_share = 65536 / 4;
         config.spot_check = 0;
@@ -279,10 +279,10 @@ fn honest_majorities_are_not_needed() {
             ByzantineFault::Delta
         })
     });
-    let crowd: Vec<Profile> = byzantine.chain([Profile::HONEST, Profile::HONEST]).collect();
+    let profiles: Vec<Profile> = byzantine.chain([Profile::HONEST, Profile::HONEST]).collect();
     for seed in 320..324 {
         // Workers 1, 3 and 5 submit the same wrong results, so only spot checks surely detect them.
-        let mut sim = Sim::with(seed, ROUNDS, &crowd, |_, config| config.spot_check = 65536);
+        let mut sim = Sim::with(seed, ROUNDS, &profiles, |_, config| config.spot_check = 65536);
         sim.run_exact(300_000);
         assert_units_correct(&sim);
     }

@@ -31,12 +31,12 @@ fn run(sim: &mut Sim) -> Outcome {
 #[test]
 fn any_mix_gives_the_answers_of_one_process() {
     let browser = Profile { is_browser: true, slots: 1, unit_ms: 40, ..Profile::HONEST };
-    for (seed, crowd) in
+    for (seed, profiles) in
         [vec![Profile::HONEST], vec![Profile::HONEST, browser], vec![Profile::HONEST; 6]]
             .iter()
             .enumerate()
     {
-        let mut sim = Sim::batch(700 + seed as u64, ROWS, crowd);
+        let mut sim = Sim::batch(700 + seed as u64, ROWS, profiles);
         let outcome = run(&mut sim);
         // All parts are checked, and no part is computed twice.
         assert_eq!((outcome.checks, outcome.rejected, sim.host_computed), (PARTS, 0, 0));
@@ -49,9 +49,9 @@ fn any_mix_gives_the_answers_of_one_process() {
 #[test]
 fn a_wrong_product_and_a_wrong_class_are_found() {
     for which in 0..2 {
-        let crowd =
+        let profiles =
             [Profile::HONEST, Profile::HONEST, Profile::byzantine(ByzantineFault::Product(which))];
-        let mut sim = Sim::batch(710, ROWS, &crowd);
+        let mut sim = Sim::batch(710, ROWS, &profiles);
         run(&mut sim);
         assert!(!sim.rejections.is_empty());
         assert!(
@@ -63,7 +63,7 @@ fn a_wrong_product_and_a_wrong_class_are_found() {
 }
 
 #[test]
-fn vanished_workers_do_not_hold_a_batch_up() {
+fn vanished_workers_do_not_block_a_batch() {
     let mut sim = Sim::batch(
         720,
         ROWS,

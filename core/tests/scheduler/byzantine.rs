@@ -148,7 +148,7 @@ fn sealed(
     delta: Vec<i32>,
     macs: u64,
 ) -> LocalStepsResult {
-    let mut hasher = HashContext::LaneResult.hasher();
+    let mut hasher = HashContext::UnitResult.hasher();
     hasher.update(&codec::encode(&(input.id, input.weights.hash(), &step_digests)));
     hasher.update(&macs.to_le_bytes());
     update_hash(&mut hasher, &delta);

@@ -18,14 +18,14 @@ const ROUNDS: u32 = 3;
 
 #[test]
 fn a_kill_at_any_write_leads_to_the_same_weights() {
-    let crowd = [Profile::HONEST, Profile::HONEST, Profile::byzantine(ByzantineFault::Step(2))];
-    let mut undisturbed = Sim::new(400, ROUNDS, &crowd);
+    let profiles = [Profile::HONEST, Profile::HONEST, Profile::byzantine(ByzantineFault::Step(2))];
+    let mut undisturbed = Sim::new(400, ROUNDS, &profiles);
     undisturbed.run_exact(120_000);
     let writes = undisturbed.persists;
     assert!(writes >= ROUNDS * 8);
     for at in 1..=writes {
         for written in [false, true] {
-            let mut sim = Sim::new(400, ROUNDS, &crowd);
+            let mut sim = Sim::new(400, ROUNDS, &profiles);
             sim.crash_at = Some((at, written));
             let outcome = sim.run_exact(300_000);
             assert_eq!(outcome.units, u64::from(ROUNDS) * 8, "killed at write {at}");
@@ -37,8 +37,8 @@ fn a_kill_at_any_write_leads_to_the_same_weights() {
 
 /// A job as in the other tests, with rounds so small that each is written as a whole.
 fn small_rounds(seed: u64) -> Sim {
-    let crowd = [Profile::HONEST, Profile::HONEST, Profile::byzantine(ByzantineFault::Step(2))];
-    let sim = Sim::with(seed, ROUNDS, &crowd, |_, config| {
+    let profiles = [Profile::HONEST, Profile::HONEST, Profile::byzantine(ByzantineFault::Step(2))];
+    let sim = Sim::with(seed, ROUNDS, &profiles, |_, config| {
         config.unit_records_macs_min = UNIT_RECORDS_MACS_MIN
     });
     assert!(sim.plan().macs_per_unit() * 8 < UNIT_RECORDS_MACS_MIN);
@@ -63,7 +63,7 @@ fn small_rounds_are_written_as_a_whole_and_survive_a_kill_at_any_write() {
 }
 
 #[test]
-fn nothing_of_a_small_round_is_acknowledged_before_it_is_written() {
+fn results_of_a_small_round_are_acknowledged_after_the_write() {
     let mut sim = small_rounds(402);
     let (mut accepted, mut wait_ms) = (0, 1);
     while sim.disk.is_empty() {
@@ -72,18 +72,18 @@ fn nothing_of_a_small_round_is_acknowledged_before_it_is_written() {
             sim.nodes.iter().filter(|n| n.worker.totals().units > 0).map(|n| n.id).collect();
         assert!(notified.is_empty(), "notified of an unwritten unit: {notified:?}");
         let before = sim.now;
-        sim.settle(wait_ms);
+        sim.run_idle(wait_ms);
         wait_ms = if sim.now == before { wait_ms + 1 } else { 1 };
-        assert!(wait_ms < 10_000, "nothing happens");
+        assert!(wait_ms < 10_000, "no effect");
     }
-    assert!(accepted > 0, "the write is not what this is about");
+    assert!(accepted > 0, "the write must succeed");
     sim.run_exact(120_000);
-    sim.settle(5_000);
+    sim.run_idle(5_000);
     assert!(sim.nodes.iter().any(|n| n.worker.totals().units > 0));
 }
 
 #[test]
-fn what_was_written_is_not_computed_again() {
+fn stored_results_are_not_computed_again() {
     let mut sim = Sim::new(410, ROUNDS, &[Profile::HONEST; 3]);
     sim.crash_at = Some((6, true));
     sim.run_exact(120_000);
@@ -115,7 +115,7 @@ fn a_finished_job_is_finished_again_after_a_restart() {
 #[test]
 fn records_of_another_job_are_refused() {
     let mut sim = Sim::new(430, ROUNDS, &[Profile::HONEST; 2]);
-    sim.settle(90);
+    sim.run_idle(90);
     let accepted = sim.accepted.first().expect("a unit was accepted").clone();
     let restore = |records: Vec<Record>| {
         Coordinator::restore(

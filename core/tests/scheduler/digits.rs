@@ -60,8 +60,8 @@ fn many_workers_and_a_byzantine_one_give_the_published_digest() {
     };
     let tab = Profile { is_browser: true, slots: 1, unit_ms: 12, latency_ms: 8, ..Profile::HONEST };
     let node = Profile { unit_ms: 3, latency_ms: 1, ..Profile::HONEST };
-    let crowd = [node, node, node, tab, tab, Profile::byzantine(ByzantineFault::Step(11))];
-    let mut sim = Sim::of(600, data, params, &crowd, |_, _| {});
+    let profiles = [node, node, node, tab, tab, Profile::byzantine(ByzantineFault::Step(11))];
+    let mut sim = Sim::of(600, data, params, &profiles, |_, _| {});
     assert_eq!(sim.config.seed, seed_bytes(600, 0));
     let outcome = sim.run(300_000);
     let sha = hex::encode(outcome.trained().unwrap().weights.sha256());

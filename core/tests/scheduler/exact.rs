@@ -10,19 +10,19 @@ use tequio_core::{compute::params::Mode, wire::work::Reason};
 
 const ROUNDS: u32 = 24;
 
-fn exact(seed: u64, crowd: &[Profile]) -> Sim {
-    Sim::with(seed, ROUNDS, crowd, |task, _| task.params.mode = Mode::Exact { units: 8 })
+fn exact(seed: u64, profiles: &[Profile]) -> Sim {
+    Sim::with(seed, ROUNDS, profiles, |task, _| task.params.mode = Mode::Exact { units: 8 })
 }
 
 #[test]
 fn any_mix_gives_the_weights_of_one_process() {
     let browser = Profile { is_browser: true, slots: 1, unit_ms: 40, ..Profile::HONEST };
-    for (seed, crowd) in
+    for (seed, profiles) in
         [vec![Profile::HONEST], vec![Profile::HONEST, browser], vec![Profile::HONEST; 6]]
             .iter()
             .enumerate()
     {
-        let mut sim = exact(500 + seed as u64, crowd);
+        let mut sim = exact(500 + seed as u64, profiles);
         let outcome = sim.run_exact(120_000);
         assert_eq!((outcome.checks, outcome.rejected), (outcome.units, 0));
         // No step is computed twice.
@@ -32,7 +32,7 @@ fn any_mix_gives_the_weights_of_one_process() {
 }
 
 #[test]
-fn a_wrong_product_is_found_whichever_it_is() {
+fn every_wrong_product_is_found() {
     for which in 0..4 {
         for seed in 510..513 {
             let mut sim = exact(
@@ -44,7 +44,7 @@ fn a_wrong_product_is_found_whichever_it_is() {
                 ],
             );
             sim.run_exact(120_000);
-            assert!(!sim.rejections.is_empty(), "seed {seed}: product {which} was not noticed");
+            assert!(!sim.rejections.is_empty(), "seed {seed}: product {which} was not detected");
             let named = |reason| matches!(reason, Reason::WrongProduct | Reason::Malformed);
             assert!(
                 sim.rejections.iter().all(|r| r.worker == node_id(2) && named(r.reason)),
@@ -56,7 +56,7 @@ fn a_wrong_product_is_found_whichever_it_is() {
 }
 
 #[test]
-fn silence_salt_and_absence_cost_what_they_cost_elsewhere() {
+fn silence_another_salt_and_absence_have_the_same_cost_as_with_local_steps() {
     for (fault, reason) in [
         (ByzantineFault::WrongSalt, Reason::WrongReveal),
         (ByzantineFault::NeverReveals, Reason::NotRevealed),

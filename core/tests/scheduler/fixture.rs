@@ -29,13 +29,7 @@ pub fn data() -> Dataset {
             center.iter().map(|c| format!("{:.4}", c + 1.2 * noise())).collect();
         csv += &format!("{},k{class}\n", values.join(","));
     }
-    let options = CsvOptions {
-        header: true,
-        label: Label::Last,
-        separator: None,
-        scaling: Some(Scaling::PerColumn),
-        seed: 0,
-    };
+    let options = CsvOptions { scaling: Some(Scaling::PerColumn), ..CsvOptions::new(Label::Last) };
     prepare(csv.as_bytes(), &options).unwrap()
 }
 

@@ -22,8 +22,8 @@ use tequio_core::{
 
 const ROUNDS: u32 = 6;
 
-fn browser(lane_ms: u64, latency_ms: u64) -> Profile {
-    Profile { is_browser: true, unit_ms: lane_ms, latency_ms, slots: 1, ..Profile::HONEST }
+fn browser(unit_ms: u64, latency_ms: u64) -> Profile {
+    Profile { is_browser: true, unit_ms, latency_ms, slots: 1, ..Profile::HONEST }
 }
 
 #[test]
@@ -67,8 +67,8 @@ fn any_mix_of_workers_gives_the_weights_of_one_process() {
 fn every_accepted_unit_is_known_to_its_worker() {
     let mut sim = Sim::new(20, ROUNDS, &[Profile::HONEST, Profile::HONEST, browser(20, 10)]);
     let outcome = sim.run_exact(60_000);
-    sim.settle(5_000);
-    assert!(sim.unanswered() <= 3 * 3, "questions are forgotten: {}", sim.unanswered());
+    sim.run_idle(5_000);
+    assert!(sim.unanswered() <= 3 * 3, "expired requests are dropped: {}", sim.unanswered());
     for node in &sim.nodes {
         let credited = outcome.contributors.iter().find(|c| c.node == node.id).unwrap();
         let totals = node.worker.totals();
@@ -112,7 +112,7 @@ fn a_job_unknown_to_its_coordinator_is_requested_again_soon() {
                 requests.push(id);
             }
         }
-        assert!(!requests.is_empty(), "it does not ask after {pauses:?}");
+        assert!(!requests.is_empty(), "no request after {pauses:?}");
         for id in requests {
             let outcome = Ok(Response::refused(Refusal::UnknownJob));
             let Ok(()) = worker.handle(now, worker::Input::Response { id, outcome });
@@ -195,7 +195,7 @@ fn a_tab_closed_in_the_middle_of_a_unit_loses_nothing() {
         sim.closes(2, at);
         let outcome = sim.run_exact(60_000);
         assert_eq!(outcome.units, u64::from(ROUNDS) * 8);
-        sim.settle(20_000);
+        sim.run_idle(20_000);
         assert_eq!(sim.unanswered_of(2), 0, "closed at {at}");
     }
 }
@@ -214,7 +214,7 @@ fn stragglers_get_a_backup_copy() {
 }
 
 #[test]
-fn strangers_and_other_jobs_are_answered_and_change_nothing() {
+fn requests_of_unknown_peers_and_for_other_jobs_are_refused_and_change_nothing() {
     let data = data();
     let spec = spec_of(&data, JobTask::Train(task(&data, 1)));
     let mut coordinator =
@@ -414,10 +414,10 @@ fn a_worker_that_sends_everything_twice_does_no_harm() {
 #[test]
 fn a_cancelled_job_ends_all_work() {
     let mut sim = Sim::new(41, ROUNDS, &[Profile::HONEST; 2]);
-    sim.settle(30);
+    sim.run_idle(30);
     assert!(sim.nodes.iter().any(|n| n.worker.busy() > 0));
     sim.coordinator.handle(sim.now, Input::Cancel).unwrap();
-    sim.settle(60_000);
+    sim.run_idle(60_000);
     assert!(sim.outcome.is_none());
     assert!(sim.nodes.iter().all(|n| n.worker.busy() == 0));
 }

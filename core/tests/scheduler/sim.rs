@@ -272,7 +272,7 @@ impl Sim {
     }
 
     /// Runs the idle network for a while, so that all pending events arrive.
-    pub fn settle(&mut self, for_ms: u64) {
+    pub fn run_idle(&mut self, for_ms: u64) {
         self.drain();
         let until = self.now + for_ms;
         while self.next_time().is_some_and(|t| t <= until) {
@@ -289,7 +289,7 @@ impl Sim {
     fn step(&mut self) {
         let time = self
             .next_time()
-            .unwrap_or_else(|| panic!("seed {}: all machines wait for ever", self.seed));
+            .unwrap_or_else(|| panic!("seed {}: all machines wait without end", self.seed));
         assert!(time >= self.now);
         self.now = time;
         if let Some(entry) = self.queue.first_entry().filter(|e| e.key().0 <= time) {

@@ -84,8 +84,7 @@ impl ApiError {
         let host: String = host.chars().take(HOST_SHOWN_CHARS_MAX).collect();
         let message = format!(
             "the Host header is {host:?}, but must be an IP address, localhost, or a name in the \
-             node's `http_hosts` \
-             (--http-host, TEQUIO_HTTP_HOSTS)"
+             node's `http_hosts` (--http-host, TEQUIO_HTTP_HOSTS)"
         );
         Self::of(StatusCode::MISDIRECTED_REQUEST, "HOST", message)
     }

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn only_hosts_that_no_dns_can_choose_and_those_that_are_allowed() {
+    fn only_ip_addresses_localhost_and_allowed_names_are_accepted_as_host() {
         let names = ["node1".parse().unwrap(), "tequio.example".parse().unwrap()];
         let check = |host: &str, names: &[HostName]| {
             check_host(&request(Version::HTTP_11, &[host]), names).is_ok()
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn only_http_1_0_may_leave_the_host_out() {
+    fn only_http_1_0_requests_may_omit_the_host() {
         let check = |version, hosts: &[&str]| check_host(&request(version, hosts), &[]).is_ok();
         assert!(check(Version::HTTP_10, &[]) && check(Version::HTTP_10, &["127.0.0.1"]));
         assert!(!check(Version::HTTP_10, &["evil.example"]));

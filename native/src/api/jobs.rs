@@ -50,7 +50,7 @@ use tequio_core::{
 /// Idle time on an event stream after which a comment keeps it alive. Clients time out after three
 /// times this.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// How long other nodes are asked for a model that is missing here.
+/// How long other nodes are queried for a model that is missing here.
 const MODEL_WITHIN: Duration = Duration::from_secs(5);
 
 /// Options of a training, as query parameters.
@@ -58,7 +58,7 @@ const MODEL_WITHIN: Duration = Duration::from_secs(5);
 #[serde(deny_unknown_fields)]
 pub struct Train {
     label: String,
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     header: bool,
     separator: Option<char>,
     scale: Option<String>,
@@ -75,14 +75,14 @@ pub struct Train {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Infer {
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     header: bool,
     separator: Option<char>,
     #[serde(default)]
     name: String,
 }
 
-const fn yes() -> bool {
+const fn default_true() -> bool {
     true
 }
 
@@ -127,7 +127,8 @@ pub async fn infer(
         return Ok(answer);
     }
     let (JobStatus::Final { result, .. }, Some(task)) = (&job.status, job.spec.training()) else {
-        return Err(ApiError::conflict("this job has not trained a model, or is not final yet"));
+        let why = view::no_result(&job.status).map_or(String::new(), |why| format!(": {why}"));
+        return Err(ApiError::conflict(format!("job {id} has not trained a model{why}")));
     };
     let cid = result.output.cid();
     let block = tokio::time::timeout(MODEL_WITHIN, api.objects.fetch(cid, job.coordinator)).await;
@@ -236,12 +237,15 @@ fn prepare_training(options: &Train, body: Vec<u8>) -> Result<PreparedJob, ApiEr
 
 /// Parses widths such as `64,32`. Empty for none.
 fn layers(text: &str) -> Result<Vec<u32>, ApiError> {
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
     let width = |part: &str| {
         part.trim().parse::<u32>().map_err(|_| {
             ApiError::bad(format!("layers: {part:?} is no width; write for example 64,32"))
         })
     };
-    text.split(',').filter(|part| !part.trim().is_empty()).map(width).collect()
+    text.split(',').map(width).collect()
 }
 
 fn known(chain: &ChainView, id: &str) -> Result<(JobId, tequio_core::ledger::job::Job), ApiError> {

@@ -195,7 +195,7 @@ mod tests {
         let shares: Vec<_> = (0..CONNECTIONS_PER_ADDRESS_MAX)
             .map(|_| listener.permit(another(1)).unwrap())
             .collect();
-        assert!(listener.permit(another(2)).is_none(), "all are taken");
+        assert!(listener.permit(another(2)).is_none(), "all are in use");
         drop(shares);
         assert!(listener.permit(another(2)).is_some());
 

@@ -15,7 +15,7 @@ mod seats;
 mod server;
 mod submission;
 mod token;
-mod view;
+pub(crate) mod view;
 mod writes;
 
 #[cfg(test)]

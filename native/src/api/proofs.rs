@@ -20,7 +20,7 @@ use tequio_core::{
 
 const BYTES: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/octet-stream")];
 
-/// What these handlers use of the node.
+/// The parts of the node that these handlers use.
 pub struct ProofsApi {
     pub chain: ChainView,
     pub store: Arc<Store>,

@@ -32,7 +32,7 @@ use tequio_p2p::{Network, Path as PeerPath, identity};
 
 type Answer = Result<Json<Value>, ApiError>;
 
-/// What these handlers use of the node.
+/// The parts of the node that these handlers use.
 pub struct ReadApi {
     pub chain: ChainView,
     pub store: Arc<Store>,
@@ -107,8 +107,8 @@ pub async fn peers(State(api): State<Arc<ReadApi>>) -> Answer {
                 }
             };
             json!({
-                "id": p.id.to_string(), "agent": p.agent, "path": path,
-                "transport": transport.as_str(), "via": via,
+                "id": p.id.to_string(), "agent": p.agent, "identify_error": p.identify_error,
+                "path": path, "transport": transport.as_str(), "via": via,
                 "address": p.addr.to_string(),
                 "rtt_ms": p.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
                 "addresses": p.addrs.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -156,7 +156,7 @@ pub async fn block(State(api): State<Arc<ReadApi>>, Path(height): Path<u64>) -> 
     if block.is_none() && (1..lowest).contains(&height) {
         // The header may still be stored, but the block's contents are not.
         return Err(ApiError::pruned(format!(
-            "block {height} is gone: this node keeps blocks from {lowest} on; ask one that keeps \
+            "block {height} is gone: this node keeps blocks from {lowest} on; query one that keeps \
              all"
         )));
     }

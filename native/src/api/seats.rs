@@ -26,7 +26,7 @@ use tequio_core::{
     types::NodeId,
 };
 
-/// What these handlers use of the node.
+/// The parts of the node that these handlers use.
 pub struct SeatsApi {
     pub chain: ChainView,
     pub stored_keys: Arc<StoredKeys>,

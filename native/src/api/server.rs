@@ -161,7 +161,7 @@ impl Server {
 
 /// The cause of a failed bind, with a remedy.
 fn cannot_listen(addr: &HttpAddr, error: std::io::Error) -> anyhow::Error {
-    let mend = match error.kind() {
+    let remedy = match error.kind() {
         ErrorKind::AddrInUse => {
             "another program listens there: end it, or choose another port (0: any free one)"
         }
@@ -174,7 +174,7 @@ fn cannot_listen(addr: &HttpAddr, error: std::io::Error) -> anyhow::Error {
         _ => "choose another address",
     };
     anyhow::Error::new(error).context(format!(
-        "cannot serve HTTP on {addr}: {mend}, with --http or `http` in config.toml"
+        "cannot serve HTTP on {addr}: {remedy}, with --http or `http` in config.toml"
     ))
 }
 

@@ -41,7 +41,7 @@ pub const FREE_BYTES_MIN: u64 = 64 << 20;
 /// The header that marks a repeated answer.
 const REPLAYED_HEADER: &str = "idempotent-replayed";
 
-/// What the handlers of jobs use of the node.
+/// The parts of the node that the handlers of jobs use.
 pub struct JobsApi {
     pub chain: ChainView,
     pub store: Arc<Store>,

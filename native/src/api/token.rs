@@ -16,22 +16,21 @@ pub struct Token(String);
 impl Token {
     /// Reads the token from its file.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let place = || {
+        let location = || {
             format!(
                 "cannot read {}: remove it, and the node makes another at its next start",
                 path.display()
             )
         };
-        let bytes = files::read_capped(path, TOKEN_LEN_MAX).with_context(place)?;
+        let bytes = files::read_capped(path, TOKEN_LEN_MAX).with_context(location)?;
         let text = String::from_utf8(bytes)
             .map_err(|_| anyhow::anyhow!("it is not UTF-8 text"))
-            .with_context(place)?;
+            .with_context(location)?;
         let text = text.trim().to_owned();
         anyhow::ensure!(
             text.len() >= TOKEN_CHARS_MIN,
             "{}: the token is shorter than {TOKEN_CHARS_MIN} characters; remove the file, and the \
-             node makes another at its \
-             next start",
+             node makes another at its next start",
             path.display()
         );
         Ok(Self(text))

@@ -9,7 +9,7 @@ use tequio_core::{
     compute::params::{JobParams, Mode, Rounding},
     ledger::{
         Header, Receipt,
-        job::{Contributor, Job, JobId, JobOutput, JobStatus, JobTask},
+        job::{Contributor, FailReason, Job, JobId, JobOutput, JobStatus, JobTask},
         state::{Account, Ref},
     },
     types::Height,
@@ -109,6 +109,22 @@ fn add_result(view: &mut Value, result: &tequio_core::ledger::job::JobResult) {
     view["contributors"] = result.contributors.iter().map(contributor).collect();
 }
 
+/// Why a job that is not final has no result, for people. None for a final job.
+pub fn no_result(status: &JobStatus) -> Option<String> {
+    match status {
+        JobStatus::Running | JobStatus::Pending { .. } => Some("the job is not final yet".into()),
+        JobStatus::Final { .. } => None,
+        JobStatus::Failed { at, reason } => {
+            let why = match reason {
+                FailReason::Cancelled => "was cancelled by its coordinator",
+                FailReason::Refuted => "has failed: its auditors found that the result is wrong",
+                FailReason::Unaudited => "has failed: too few auditors answered in time",
+            };
+            Some(format!("the job {why}, at height {at}: it has no result"))
+        }
+    }
+}
+
 /// A job in a list: its progress and its parameters.
 pub fn in_list(chain: &ChainView, progress: &JobProgress) -> Value {
     let mut view = progress_view(progress);
@@ -137,8 +153,8 @@ fn progress_view(progress: &JobProgress) -> Value {
         "workers_now": {"full": progress.workers.full, "browsers": progress.workers.browsers},
         "round": progress.round,
         "rounds": progress.rounds,
-        "accuracy": progress.curve.last().map(|p| share(p.correct, p.total)),
-        "best_accuracy": progress.best().map(|p| share(p.correct, p.total)),
+        "accuracy": progress.curve.last().and_then(|p| share(p.correct, p.total)),
+        "best_accuracy": progress.best().and_then(|p| share(p.correct, p.total)),
         "curve": progress.curve.iter().map(point).collect::<Vec<_>>(),
         "units": progress.units,
         "units_total": progress.units_total,
@@ -152,8 +168,9 @@ fn contributor(c: &Contributor) -> Value {
     json!({"id": c.node.to_string(), "units": c.units, "checks": c.checks, "macs": c.macs})
 }
 
-fn share(part: u32, whole: u32) -> f64 {
-    if whole == 0 { 0.0 } else { f64::from(part) / f64::from(whole) }
+/// A part as a fraction of 1. None without a whole: a model without test rows has no accuracy.
+fn share(part: u32, whole: u32) -> Option<f64> {
+    (whole > 0).then(|| f64::from(part) / f64::from(whole))
 }
 
 /// A member.

@@ -6,7 +6,7 @@ use super::{
     client::Client,
     handovers,
     options::Json,
-    output::print,
+    output::{cannot_write, print},
     trust::{self, Root, TrustOptions},
 };
 use crate::node::{CHECKPOINT_FILE, machine::now_ms, read_public};
@@ -157,8 +157,7 @@ impl Export {
             let root = self.root()?;
             let mut light = root.start(self.checkpoint_hash.as_ref(), now_ms).context(
                 "cannot start from this checkpoint; name a newer one with --checkpoint, or take \
-                 the node's without \
-                 verifying it, with --trust-node",
+                 the node's without verifying it, with --trust-node",
             )?;
             more["root"] = json!({"checkpoint": root.source, "hash": root.hash().to_string()});
             let newest = trust::open(&newest)?;
@@ -169,12 +168,12 @@ impl Export {
             if let Some(path) = &self.handovers {
                 let file = HandoverFile::new(followed)?.encode();
                 files::write_atomic(path, &file, files::PUBLIC)
-                    .with_context(|| path.display().to_string())?;
+                    .with_context(|| cannot_write(path))?;
             }
             light.checkpoint().encode()
         };
         files::write_atomic(&self.out, &bytes, files::PUBLIC)
-            .with_context(|| self.out.display().to_string())?;
+            .with_context(|| cannot_write(&self.out))?;
         print_checkpoint(self.json, "exported", &bytes, more)
     }
 
@@ -226,8 +225,7 @@ impl Verify {
             }
             (None, None) => bail!(
                 "the checkpoint is {} epochs after the root: give the committee handovers with \
-                 --handovers FILE, or a running \
-                 node with --dir DIR",
+                 --handovers FILE, or a running node with --dir DIR",
                 epoch - light.committee().epoch()
             ),
         }
@@ -237,9 +235,9 @@ impl Verify {
 impl Pin {
     fn execute(self) -> anyhow::Result<()> {
         let bytes = read(&self.file)?;
-        let place = || self.file.display().to_string();
-        let (checkpoint, _) =
-            Checkpoint::open(&bytes, Some(&self.checkpoint_hash), now_ms()).with_context(place)?;
+        let location = || self.file.display().to_string();
+        let (checkpoint, _) = Checkpoint::open(&bytes, Some(&self.checkpoint_hash), now_ms())
+            .with_context(location)?;
         let path = trust::pin(&bytes, &checkpoint.header.chain)?;
         print_checkpoint(self.json, "pinned", &bytes, json!({"pinned": path}))
     }
@@ -275,7 +273,12 @@ fn agrees(light: &mut LightClient, checkpoint: &Checkpoint, now_ms: TimeMs) -> a
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    files::read_capped(path, FILE_LEN_MAX).with_context(|| path.display().to_string())
+    files::read_capped(path, FILE_LEN_MAX).with_context(|| {
+        format!(
+            "cannot read the checkpoint {}: name a file that this user may read",
+            path.display()
+        )
+    })
 }
 
 /// Prints the contents of a checkpoint file and the fields of `more`.

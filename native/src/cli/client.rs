@@ -143,8 +143,7 @@ impl Client {
             if again == RETRIES_MAX {
                 return Err(error.context(format!(
                     "it is not known whether the job was submitted: give the same command again \
-                     with --key {key}, which makes \
-                     no second job"
+                     with --key {key}, which makes no second job"
                 )));
             }
             again += 1;
@@ -278,14 +277,14 @@ impl Client {
         let text = match is_timeout(error) {
             true => format!(
                 "the node of {dir} is silent: nothing has come from {base} for {} s. Its process \
-                 is stopped, or its machine is \
-                 overloaded: see its log and `tequio status --dir {dir}`",
+                 is stopped, or its machine is overloaded. Its log, the standard error of `tequio \
+                 run`, shows more; end a \
+                 stopped process, and start the node again with `tequio run --dir {dir}`",
                 self.response_timeout.as_secs_f64()
             ),
             false => format!(
-                "the connection to the node of {dir} on {base} is lost ({error}): see its log, and \
-                 whether it runs, with \
-                 `tequio status --dir {dir}`"
+                "the connection to the node of {dir} on {base} is lost ({error}): see its log, \
+                 and whether it runs, with `tequio status --dir {dir}`"
             ),
         };
         NoResponse { text, was_sent: true }
@@ -305,8 +304,7 @@ impl Client {
     fn foreign(&self, error: &serde_json::Error) -> anyhow::Error {
         anyhow::anyhow!(
             "what answers on {} is not a node of this version ({error}): another program has its \
-             port now, or tequio was \
-             replaced while the node ran. Start the node of {} again",
+             port now, or tequio was replaced while the node ran. Start the node of {} again",
             self.base,
             self.dir.display()
         )
@@ -374,13 +372,22 @@ fn refused(mut response: Response<Body>) -> anyhow::Error {
     if status == 400 { anyhow::anyhow!(message) } else { RequestFailed(message).into() }
 }
 
+/// Adds a remedy to the error of a write that the node may have executed; leaves other errors
+/// unchanged.
+pub fn unknown_outcome(error: anyhow::Error, remedy: impl FnOnce() -> String) -> anyhow::Error {
+    match error.downcast_ref::<NoResponse>() {
+        Some(lost) if lost.was_sent => error.context(remedy()),
+        _ => error,
+    }
+}
+
 /// Checks that a command-line argument can be a path segment of a URL.
 pub fn segment(text: &str) -> anyhow::Result<&str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./".contains(&b);
     if text.is_empty() || !text.bytes().all(plain) {
         bail!(
-            "{text:?} is no id or name: ids are hexadecimal, as `tequio job list` shows them, and \
-             names have letters, digits, -, _, . and /"
+            "{text:?} is not an id or name: ids are hexadecimal, as `tequio job list` shows them, \
+             and names have letters, digits, -, _, . and /"
         );
     }
     Ok(text)
@@ -391,7 +398,7 @@ pub fn job_id(text: &str) -> anyhow::Result<&str> {
     const DIGITS: usize = 64;
     if text.len() != DIGITS || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         bail!(
-            "{text:?} is no job's id: an id has {DIGITS} hexadecimal digits; `tequio job list` \
+            "{text:?} is not a job id: an id has {DIGITS} hexadecimal digits; `tequio job list` \
              shows the ids"
         );
     }

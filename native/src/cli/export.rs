@@ -16,7 +16,10 @@ use super::{
     client::{Client, segment},
     handovers, kb,
 };
-use crate::node::{jobs::progress::proof_keys, machine::now_ms};
+use crate::{
+    api::view,
+    node::{jobs::progress::proof_keys, machine::now_ms},
+};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use std::{
@@ -68,7 +71,9 @@ pub fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
     );
     let Proved { checkpoint, handovers, proof, job, height } =
         proved_job(client, &job_id, JobKind::Train)?;
-    let JobStatus::Final { result, .. } = &job.status else { bail!("the job is not final yet") };
+    let JobStatus::Final { result, .. } = &job.status else {
+        bail!("{}", view::no_result(&job.status).unwrap_or_default())
+    };
     let trained = result.output.model().context("the job has trained no model")?;
     let model_block = kb::fetch(client, trained.model)?;
     let model = Model::from_block(model_block.clone())?;
@@ -126,8 +131,7 @@ fn write_directory(out: &Path, contents: &[(&str, &[u8])]) -> anyhow::Result<()>
     written.with_context(|| {
         format!(
             "cannot write {}: check that the disk has room and that this user may write there, or \
-             give --out another \
-             place",
+             give --out another place",
             out.display()
         )
     })
@@ -164,7 +168,7 @@ pub fn proved_job(client: &Client, id: &JobId, kind: JobKind) -> anyhow::Result<
     let proof =
         client.bytes(&format!("/v1/jobs/{id}/proof"))?.context("the node has no such job")?;
     let Response::Proved { header, entries } = codec::decode(&proof, RESPONSE_LEN_MAX)? else {
-        bail!("the node's answer is no proof");
+        bail!("the node's answer is not a proof");
     };
     let Header { height, epoch, .. } = header.header;
     let handovers =

@@ -28,13 +28,12 @@ pub fn follow(
         let answer = client.bytes(&format!("/v1/handovers?from={from}&count={count}"))?;
         let answer = answer.context("the node is too old: it serves no committee handovers")?;
         let Response::Handovers(page) = codec::decode(&answer, RESPONSE_LEN_MAX)? else {
-            bail!("the node's answer is no list of committee handovers");
+            bail!("the node's answer is not a list of committee handovers");
         };
         ensure!(
             !page.is_empty(),
             "the node does not have the committee handover of epoch {from}: it joined later, and \
-             no peer \
-             has sent it; ask another node, or start from a newer checkpoint"
+             no peer has sent it; ask another node, or start from a newer checkpoint"
         );
         ensure!(
             followed.len() + page.len() <= FILE_HANDOVERS_MAX,
@@ -61,8 +60,7 @@ pub fn follow_given(
     {
         bail!(
             "the checkpoint is of epoch {known}, and the committee handovers begin with epoch \
-             {first}: those between are \
-             needed, or a newer checkpoint"
+             {first}: those between are needed, or a newer checkpoint"
         );
     }
     light.follow_handovers(wanted.len(), wanted, now_ms)?;
@@ -71,7 +69,7 @@ pub fn follow_given(
 
 /// Reads a file of handovers without verifying them.
 pub fn read(path: &Path) -> anyhow::Result<Vec<CommitteeHandover>> {
-    let place = || path.display().to_string();
-    let bytes = files::read_capped(path, FILE_LEN_MAX).with_context(place)?;
-    Ok(HandoverFile::decode(&bytes).with_context(place)?.handovers.into_vec())
+    let location = || path.display().to_string();
+    let bytes = files::read_capped(path, FILE_LEN_MAX).with_context(location)?;
+    Ok(HandoverFile::decode(&bytes).with_context(location)?.handovers.into_vec())
 }

@@ -5,12 +5,12 @@ use super::{
     export,
     job_watch::{ClosedOutput, watch},
     kb,
-    options::{Dir, Json},
-    output::print,
+    options::{Dir, Json, separator},
+    output::{cannot_write, counted, print},
     queued,
     submission::{Key, locate_error, name_of},
 };
-use crate::data;
+use crate::{api::view, data};
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ pub struct Infer {
     #[arg(long)]
     no_header: bool,
     /// Separator of fields; detected by default
-    #[arg(long, value_name = "CHAR")]
+    #[arg(long, value_name = "CHAR", value_parser = separator)]
     separator: Option<char>,
     /// Name of the job; by default the file's
     #[arg(long, value_name = "NAME")]
@@ -75,8 +75,8 @@ impl Infer {
                 )
             })?;
         }
-        let place = || self.data.display().to_string();
-        let body = data::read_file(&self.data).with_context(place)?;
+        let location = || self.data.display().to_string();
+        let body = data::read_file(&self.data).with_context(location)?;
         let trained = format!("/v1/jobs/{}", job_id(&self.model)?);
         let mut client = Client::of(&self.dir.dir)?;
         let key = self.key.take()?;
@@ -88,7 +88,7 @@ impl Infer {
         ];
         query.extend(self.separator.map(|s| ("separator", s.to_string())));
         let submitted = client.submit(&format!("{trained}/infer"), &query, &body, &key);
-        let submitted = submitted.map_err(|error| locate_error(error, place))?;
+        let submitted = submitted.map_err(|error| locate_error(error, location))?;
         let wait = self.wait || self.out.is_some();
         let Some(id) = queued::submitted_id(&client, &submitted, wait, self.json)? else {
             return Ok(());
@@ -98,7 +98,9 @@ impl Infer {
         event["id"] = json!(id);
         event["key"] = json!(key);
         print(self.json, &event, || {
-            format!("job {id}\n{} rows in {} parts", submitted["rows"], submitted["units_total"])
+            let rows = counted(submitted["rows"].as_u64().unwrap_or_default(), "row");
+            let parts = counted(submitted["units_total"].as_u64().unwrap_or_default(), "part");
+            format!("job {id}\n{rows} in {parts}")
         });
         if !wait {
             return Ok(());
@@ -120,7 +122,9 @@ impl Infer {
 fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
     let job_id: JobId = id.parse().context("a job's id has 64 hexadecimal digits")?;
     let job = export::proved_job(client, &job_id, JobKind::Infer)?.job;
-    let JobStatus::Final { result, .. } = &job.status else { bail!("the job is not final yet") };
+    let JobStatus::Final { result, .. } = &job.status else {
+        bail!("{}", view::no_result(&job.status).unwrap_or_default())
+    };
     let JobOutput::Answers(cid) = result.output else { bail!("the job has no answers") };
     let answers = Answers::from_block(kb::fetch(client, cid)?)?;
     ensure!(
@@ -131,16 +135,17 @@ fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
     let mut counts = vec![0u64; model.classes.len()];
     let mut text = format!("{}\n", field(&model.label));
     for class in &answers.classes {
-        let name =
-            model.classes.get(usize::from(*class)).context("an answer is no class of the model")?;
+        let name = model
+            .classes
+            .get(usize::from(*class))
+            .context("an answer is not a class of the model")?;
         text.push_str(&field(name));
         text.push('\n');
         if let Some(count) = counts.get_mut(usize::from(*class)) {
             *count += 1;
         }
     }
-    files::write_atomic(out, text.as_bytes(), files::PUBLIC)
-        .with_context(|| out.display().to_string())?;
+    files::write_atomic(out, text.as_bytes(), files::PUBLIC).with_context(|| cannot_write(out))?;
     Ok(model.classes.iter().zip(counts).map(|(name, count)| (name.clone(), json!(count))).collect())
 }
 
@@ -157,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_quoted_where_they_must_be() {
+    fn fields_are_quoted_where_necessary() {
         assert_eq!(
             [field("setosa"), field("a,b"), field("say \"x\"")],
             ["setosa", "\"a,b\"", "\"say \"\"x\"\"\""]

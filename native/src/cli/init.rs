@@ -11,7 +11,7 @@ use crate::{
     node::{CHECKPOINT_FILE, GENESIS_FILE, machine::now_ms, peers::devnet::ConfiguredPeer},
 };
 use anyhow::{Context as _, bail, ensure};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 use std::{
     fs, io,
@@ -45,6 +45,7 @@ const PASSPHRASE_FILE_NAME: &str = "passphrase";
 
 /// Make a node's directory
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("network").required(true).args(["devnet", "join"]))]
 #[command(after_help = "Examples:
   tequio init --dir net --devnet --validators 4
   tequio init --dir node --join checkpoint.bin --genesis genesis.bin \\
@@ -54,7 +55,7 @@ pub struct Init {
     #[arg(long, env = "TEQUIO_DIR", value_name = "DIR")]
     dir: PathBuf,
     /// Make genesis, checkpoint and one directory for each validator of a network on this machine
-    #[arg(long, conflicts_with = "join", required_unless_present = "join")]
+    #[arg(long)]
     devnet: bool,
     /// How many validators the network has; four survive the loss of one
     #[arg(long, value_name = "N", default_value_t = 4,
@@ -153,9 +154,9 @@ impl Init {
             })
         };
         let (checkpoint_bytes, genesis_bytes) = (read(checkpoint)?, read(genesis)?);
-        let place = || format!("{} cannot be used as the checkpoint", checkpoint.display());
+        let location = || format!("{} cannot be used as the checkpoint", checkpoint.display());
         let opened = Checkpoint::open(&checkpoint_bytes, self.checkpoint_hash.as_ref(), now_ms());
-        let (opened, _) = opened.with_context(place)?;
+        let (opened, _) = opened.with_context(location)?;
         let start = GenesisFile::decode(&genesis_bytes).and_then(|g| g.build_state());
         let start = start
             .with_context(|| format!("{} cannot be used as the genesis", genesis.display()))?;
@@ -330,8 +331,10 @@ fn clear(dir: &Path) {
         let removed =
             if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         if let Err(error) = removed {
-            tracing::warn!(path = %path.display(), %error, "cannot remove the files of the failed \
-                                                            init");
+            tracing::warn!(
+                path = %path.display(), %error,
+                "cannot remove the files of the failed init"
+            );
         }
     }
 }
@@ -361,7 +364,7 @@ fn devnet_folder(index: usize) -> String {
 }
 
 fn peer_id(keys: &Keys) -> anyhow::Result<String> {
-    Ok(identity::peer_id(keys.id()).context("the key is no point of the curve")?.to_string())
+    Ok(identity::peer_id(keys.id()).context("the key is not a point of the curve")?.to_string())
 }
 
 /// Parameters for a network whose nodes share one machine: short block times, long view timeouts.
@@ -419,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_init_removes_its_own_files_and_no_others() {
+    fn a_failed_init_removes_only_its_own_files() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_str().unwrap();
         let init = Line::parse_from(["init", "--dir", path, "--devnet"]).init;
@@ -441,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_of_a_network_that_stays_is_an_hour_at_least() {
+    fn an_epoch_of_a_long_lived_network_lasts_at_least_an_hour() {
         for term in ["64", "1000", "7"] {
             let blocks = epoch_blocks(&["--long-lived", "--term-blocks", term]);
             assert!(

@@ -1,13 +1,13 @@
 //! `tequio job`: train, infer, list, show, watch, cancel, export.
 
 use super::{
-    client::{Client, job_id},
+    client::{Client, job_id, unknown_outcome},
     export,
     infer::Infer,
     job_text,
     job_watch::{ClosedOutput, watch},
-    options::{Dir, Json},
-    output::print,
+    options::{Dir, Json, separator},
+    output::{counted, print},
     queued,
     submission::{Key, locate_error, name_of},
 };
@@ -58,7 +58,7 @@ struct Train {
     #[arg(long)]
     no_header: bool,
     /// Separator of fields; detected by default
-    #[arg(long, value_name = "CHAR")]
+    #[arg(long, value_name = "CHAR", value_parser = separator)]
     separator: Option<char>,
     /// Widths of the hidden layers
     #[arg(long, value_name = "N,N", default_value = "64,32")]
@@ -157,7 +157,17 @@ impl Job {
             }
             Command::Cancel(one) => {
                 let id = job_id(&one.job)?;
-                let answer = one.client()?.delete(&format!("/v1/jobs/{id}"))?;
+                let client = one.client()?;
+                let cancelled = client.delete(&format!("/v1/jobs/{id}"));
+                let answer = cancelled.map_err(|error| {
+                    unknown_outcome(error, || {
+                        let dir = one.dir.dir.display();
+                        format!(
+                            "it is not known whether the job was cancelled: `tequio job show \
+                             --dir {dir} {id}` shows it once the node answers"
+                        )
+                    })
+                })?;
                 print(one.json, &answer, || match answer["queued"].as_u64() {
                     Some(number) => queued::text(&answer, number),
                     None => format!("cancelled at height {}", answer["height"]),
@@ -200,13 +210,13 @@ impl Train {
         if let Some(out) = self.out.as_deref().filter(|out| out.exists()) {
             bail!("{} exists already: remove it, or give --out another name", out.display());
         }
-        let place = || self.data.display().to_string();
-        let body = data::read_file(&self.data).with_context(place)?;
+        let location = || self.data.display().to_string();
+        let body = data::read_file(&self.data).with_context(location)?;
         let (query, key) = (self.query(), self.key.take()?);
         let mut client = Client::of(&self.dir.dir)?;
         let submitted = client
             .submit("/v1/jobs", &query, &body, &key)
-            .map_err(|error| locate_error(error, place))?;
+            .map_err(|error| locate_error(error, location))?;
         let wait = self.wait || self.out.is_some();
         let Some(id) = queued::submitted_id(&client, &submitted, wait, self.json)? else {
             return Ok(());
@@ -217,12 +227,15 @@ impl Train {
         event["key"] = json!(key);
         print(self.json, &event, || {
             format!(
-                "job {id}\n{} training and {} test rows, {} features, {} classes; {} rounds",
+                "job {id}\n{} training and {}, {}, {} classes; {}",
                 submitted["training_rows"],
-                submitted["test_rows"],
-                submitted["features"],
+                match submitted["test_rows"].as_u64() {
+                    Some(0) => "no test rows".to_owned(),
+                    rows => counted(rows.unwrap_or_default(), "test row"),
+                },
+                counted(submitted["features"].as_u64().unwrap_or_default(), "feature"),
                 submitted["classes"].as_array().map_or(0, Vec::len),
-                submitted["rounds"]
+                counted(submitted["rounds"].as_u64().unwrap_or_default(), "round")
             )
         });
         if !wait {

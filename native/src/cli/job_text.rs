@@ -80,7 +80,7 @@ fn event(event: &Value) -> String {
     format!("{what}: unit {unit} of round {round} by {worker}: {}", text(event, "reason"))
 }
 
-/// Why a job waits, or why it ended without a result.
+/// The reason why a job waits, or why it ended without a result.
 pub fn why(job: &Value) -> Option<String> {
     let reason = job["reason"].as_str().map(|reason| match reason {
         "cancelled" => "cancelled by its coordinator".to_owned(),
@@ -121,8 +121,12 @@ fn progress(job: &Value) -> String {
         "infer" => "batch".to_owned(),
         _ => format!("round {}/{}", job["round"], job["rounds"]),
     };
-    let accuracy =
-        job["accuracy"].as_f64().map_or(String::new(), |share| format!(", {}", percent(share)));
+    let is_measured = job["curve"].as_array().is_some_and(|curve| !curve.is_empty());
+    let accuracy = match job["accuracy"].as_f64() {
+        Some(share) => format!(", {}", percent(share)),
+        None if is_measured => ", no test rows".to_owned(),
+        None => String::new(),
+    };
     let best = job["best_accuracy"].as_f64().filter(|best| Some(*best) != job["accuracy"].as_f64());
     let best = best.map_or(String::new(), |share| format!(" (best {})", percent(share)));
     let (units, total, rejected) = (&job["units"], &job["units_total"], &job["rejected"]);
@@ -246,6 +250,17 @@ mod tests {
     }
 
     #[test]
+    fn a_job_without_test_rows_has_no_accuracy() {
+        let mut job = job();
+        job["accuracy"] = Value::Null;
+        job["best_accuracy"] = Value::Null;
+        job["curve"] = json!([{"round": 3, "accuracy": null}]);
+        for text in [line(&job), in_full(&job)] {
+            assert!(text.contains("round 3/3, no test rows,") && !text.contains('%'), "{text}");
+        }
+    }
+
+    #[test]
     fn one_job_is_shown_in_full() {
         let text = in_full(&job());
         for part in [
@@ -259,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_result_is_not_a_wrong_one() {
+    fn late_and_wrong_results_are_shown_differently() {
         let mut job = job();
         let event = |kind: &str| {
             json!({"kind": kind, "round": 2, "unit": 1, "worker": "ef",
@@ -272,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_job_has_not_failed_and_a_waiting_one_says_for_what() {
+    fn a_cancelled_job_is_not_shown_as_failed_and_a_waiting_one_shows_its_reason() {
         let mut cancelled = job();
         cancelled["state"] = json!("cancelled");
         cancelled["reason"] = json!("cancelled");

@@ -76,7 +76,8 @@ pub fn watch(
                     job["height"]
                 );
             }
-            "pending" => {
+            // As text, the reason to wait says it already.
+            "pending" if json.json || waits.is_empty() => {
                 print(json, &json!({"event": "pending", "job": id}), || {
                     "waiting for its auditors".into()
                 });

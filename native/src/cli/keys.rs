@@ -102,7 +102,7 @@ impl Keys {
                 let _lock = DirectoryLock::take(&show.dir.dir)?;
                 ensure!(
                     force || !show.keystore().exists(),
-                    "{} has keys already: --force replaces them, and the node loses them for ever",
+                    "{} has keys already: --force replaces them, and they are lost",
                     show.dir.dir.display()
                 );
                 let passphrase = show.passphrase()?;
@@ -129,8 +129,8 @@ impl Show {
     }
 
     fn describe(&self, keys: &NodeKeys, event: &str) -> anyhow::Result<()> {
-        let peer =
-            tequio_p2p::identity::peer_id(keys.id()).context("the key is no point of the curve")?;
+        let peer = tequio_p2p::identity::peer_id(keys.id())
+            .context("the key is not a point of the curve")?;
         let voting = hex::encode(keys.voting.public().0);
         let vrf = hex::encode(keys.vrf.public().0);
         let object = json!({

@@ -1,5 +1,5 @@
 //! The command line. Options are flags, variables `TEQUIO_*`, or `config.toml`. With `--json` every
-//! command ends with one line of JSON. Secrets are never arguments.
+//! command ends with one line of JSON, on standard error if it fails. Secrets are never arguments.
 
 mod bench;
 mod checkpoint;
@@ -25,7 +25,7 @@ mod trust;
 mod verify;
 mod verify_chain;
 
-pub use output::is_output_whole;
+pub use output::{is_output_whole, print_error};
 
 use clap::{Parser, Subcommand};
 
@@ -99,7 +99,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
 

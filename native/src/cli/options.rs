@@ -19,10 +19,31 @@ pub struct Json {
     pub json: bool,
 }
 
+/// Parses the separator of fields: one character, or `\t` for a tab.
+pub fn separator(text: &str) -> Result<char, String> {
+    let mut chars = text.chars();
+    match (text, chars.next(), chars.next()) {
+        ("\\t" | "tab", ..) => Ok('\t'),
+        (_, Some(only), None) => Ok(only),
+        _ => Err("a separator is one character, such as ; or \\t for a tab".into()),
+    }
+}
+
 /// The option for the passphrase file.
 #[derive(Debug, Args)]
 pub struct PassphraseFile {
     /// File whose first line is the passphrase of the keys
     #[arg(long, env = "TEQUIO_PASSPHRASE_FILE", value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_separator_is_a_character_or_an_escaped_tab() {
+        let parsed = [";", "\t", "\\t", "tab", "ab", ""].map(|text| separator(text).ok());
+        assert_eq!(parsed, [Some(';'), Some('\t'), Some('\t'), Some('\t'), None, None]);
+    }
 }

@@ -1,7 +1,7 @@
 //! `tequio seat`: requests a seat in the committee, gives it up, changes its keys.
 
 use super::{
-    client::Client,
+    client::{Client, unknown_outcome},
     options::{Dir, Json},
     output::print,
     queued,
@@ -92,7 +92,16 @@ fn amount_query(amount: u64) -> [(&'static str, String); 1] {
 }
 
 fn post(common: &Common, path: &str, query: &[(&str, String)]) -> anyhow::Result<()> {
-    let done = Client::of(&common.dir.dir)?.post(path, query, &[])?;
+    let done = Client::of(&common.dir.dir)?.post(path, query, &[]).map_err(|error| {
+        unknown_outcome(error, || {
+            let dir = common.dir.dir.display();
+            format!(
+                "it is not known whether the node has sent the transaction: `tequio seat show \
+                 --dir \
+                 {dir}` shows its effect once the node answers"
+            )
+        })
+    })?;
     print(common.json, &done, || match done["height"].as_u64() {
         Some(height) => format!("in block {height}"),
         None => queued::text(&done, done["queued"].as_u64().unwrap_or_default()),

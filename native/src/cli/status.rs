@@ -75,7 +75,11 @@ fn text(status: &Value) -> String {
         let text = |name: &str| peer[name].as_str().unwrap_or("?").to_owned();
         let rtt = peer["rtt_ms"].as_f64().map_or(String::new(), |rtt| format!(", {rtt:.1} ms"));
         let way = format!("{} {} {}", text("path"), text("transport"), text("address"));
-        lines.push(format!("        {} {way} {}{rtt}", text("id"), text("agent")));
+        let agent = match peer["identify_error"].as_str() {
+            Some(cause) => format!("(not identified: {cause})"),
+            None => text("agent"),
+        };
+        lines.push(format!("        {} {way} {agent}{rtt}", text("id")));
     }
     lines.join("\n")
 }

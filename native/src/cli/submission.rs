@@ -39,10 +39,10 @@ pub fn name_of(data: &Path) -> String {
 }
 
 /// Adds the file to an error that the node found in the data; leaves other errors unchanged.
-pub fn locate_error(error: anyhow::Error, place: impl FnOnce() -> String) -> anyhow::Error {
+pub fn locate_error(error: anyhow::Error, location: impl FnOnce() -> String) -> anyhow::Error {
     if error.is::<NoResponse>() || error.is::<RequestFailed>() {
         error
     } else {
-        error.context(place())
+        error.context(location())
     }
 }

@@ -91,11 +91,17 @@ pub fn pin_path(chain: &ChainId) -> Option<PathBuf> {
 pub fn pin(bytes: &[u8], chain: &ChainId) -> anyhow::Result<PathBuf> {
     let path = pin_path(chain)
         .context("neither XDG_CONFIG_HOME nor HOME is set: there is no place for the pin")?;
+    let place = |path: &Path| {
+        format!(
+            "cannot pin the checkpoint in {}: make it a place where this user may write, or set \
+             XDG_CONFIG_HOME to one",
+            path.display()
+        )
+    };
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::create_dir_all(folder).with_context(|| place(folder))?;
     }
-    files::write_atomic(&path, bytes, files::PUBLIC).with_context(|| path.display().to_string())?;
+    files::write_atomic(&path, bytes, files::PUBLIC).with_context(|| place(&path))?;
     Ok(path)
 }
 
@@ -154,11 +160,9 @@ pub fn no_root(embedded: &[u8]) -> anyhow::Error {
     });
     anyhow::anyhow!(
         "no root of trust: the export's own checkpoint {hash}{about} proves nothing by itself. \
-         Name one that you got by a \
-         trusted way with --checkpoint FILE or --dir DIR, or pin it once with `tequio checkpoint \
-         pin FILE \
-         --checkpoint-hash HASH`. If somebody you trust gave you the hash {hash}: --trust-embedded \
-         {hash}"
+         Name one that you got by a trusted way with --checkpoint FILE or --dir DIR, or pin it \
+         once with `tequio checkpoint pin FILE --checkpoint-hash HASH`. If you got the hash \
+         {hash} from a source that you trust: --trust-embedded {hash}"
     )
 }
 
@@ -167,10 +171,8 @@ pub fn another_root(embedded: &[u8], named: &Digest) -> anyhow::Error {
     let hash = Checkpoint::hash(embedded);
     anyhow::anyhow!(
         "the export starts from checkpoint {hash}, and the one that you named has the hash \
-         {named}: it is of another \
-         network, from another time, or forged. Name your checkpoint's file with --checkpoint \
-         FILE, so that its handovers \
-         can be followed"
+         {named}: it is of another network, from another time, or forged. Name your checkpoint's \
+         file with --checkpoint FILE, so that its handovers can be followed"
     )
 }
 

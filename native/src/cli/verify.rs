@@ -17,7 +17,10 @@ use crate::{
 };
 use clap::Args;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 use tequio_core::{
     codec,
     compute::dataset::{CsvOptions, Label, prepare},
@@ -73,8 +76,8 @@ pub struct Verify {
 
 /// The limit of what `--as-of` proves.
 const AS_OF_WARNING: &str = "trust periods count as of that date: keys released since then could \
-                             have forged \
-     this export. Trust it only if you have had it, or its hash, since that date";
+                             have forged this export. Trust it only if you have had it, or its \
+                             hash, since that date";
 
 /// Largest difference between the clocks of exporter and verifier, milliseconds.
 const CLOCK_SKEW_MS: u64 = 600_000;
@@ -110,12 +113,16 @@ impl Verify {
             Ok(found) => {
                 print(self.json, &found, || {
                     format!(
-                        "verified: model {} of job {}, {} of {} test rows right\nfrom checkpoint \
-                         {} ({}) on",
+                        "verified: model {} of job {}, {}\nfrom checkpoint {} ({}) on",
                         found["model_cid"].as_str().unwrap_or_default(),
                         found["job"].as_str().unwrap_or_default(),
-                        found["correct"],
-                        found["tested"],
+                        match found["tested"].as_u64() {
+                            Some(0) => "no test rows".to_owned(),
+                            _ => format!(
+                                "{} of {} test rows right",
+                                found["correct"], found["tested"]
+                            ),
+                        },
                         found["root"]["hash"].as_str().unwrap_or_default(),
                         found["root"]["checkpoint"].as_str().unwrap_or_default(),
                     ) + &self.as_of.map_or(String::new(), |AsOf(time_ms)| {
@@ -147,7 +154,9 @@ impl Verify {
         self.step("the committee handovers, the certificate of the header and the proofs hold");
         let model = check_objects(&files, &id, &proved)?;
         self.step("model, weights and training record are those of the ledger");
-        let dataset = in_part("data", data::read_file(&self.data).and_then(data::unpack))?;
+        let dataset = data::read_file(&self.data).and_then(data::unpack);
+        let place = self.data.display();
+        let dataset = in_part("data", dataset.map_err(|error| format!("{place}: {error}")))?;
         let dataset = dataset_of(&dataset, &model, &proved.job)?;
         self.step("the data is what the job was trained on");
         self.step("training again, as the ledger describes it ...");
@@ -165,7 +174,8 @@ impl Verify {
             "weights": result.weights.to_string(),
             "correct": result.correct, "tested": result.tested,
             "checkpoint_hash": Checkpoint::hash(&files.checkpoint).to_string(),
-            "accuracy": f64::from(found.correct) / f64::from(found.tested.max(1)),
+            "accuracy": (found.tested > 0)
+                .then(|| f64::from(found.correct) / f64::from(found.tested)),
         });
         found["root"] = json!({"checkpoint": root.source, "hash": root.hash().to_string()});
         if let Some(AsOf(time_ms)) = self.as_of {
@@ -224,6 +234,38 @@ impl Verify {
     }
 }
 
+/// Refuses a directory that is no export at all.
+fn check_export(dir: &Path) -> Result<(), VerifyFailure> {
+    const REMEDY: &str =
+        "name the directory that `tequio job train --out` or `tequio job export` wrote";
+    let reason = match fs::metadata(dir) {
+        Err(error) => format!("cannot read {}: {error}; {REMEDY}", dir.display()),
+        Ok(found) if !found.is_dir() => {
+            format!("{} is a file, and an export is a directory: {REMEDY}", dir.display())
+        }
+        // A node's directory has a checkpoint, too.
+        Ok(_)
+            if !export::FILES
+                .iter()
+                .chain([&export::SUMS])
+                .any(|name| *name != export::CHECKPOINT && dir.join(name).exists()) =>
+        {
+            format!("{} is not an export: it has none of its files; {REMEDY}", dir.display())
+        }
+        Ok(_) => return Ok(()),
+    };
+    Err(wrong("export")(reason))
+}
+
+fn unreadable(dir: &Path, name: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("{name} is missing in {}: export the job again", dir.display())
+        }
+        _ => format!("{}: {error}", dir.join(name).display()),
+    }
+}
+
 /// The unverified files of an export.
 struct Files {
     checkpoint: Vec<u8>,
@@ -237,11 +279,10 @@ struct Files {
 
 impl Files {
     fn read(dir: &Path) -> Result<Self, VerifyFailure> {
+        check_export(dir)?;
         let read = |part: &'static str, name: &str, len_max: usize| {
-            in_part(
-                part,
-                files::read_capped(&dir.join(name), len_max).map_err(|e| format!("{name}: {e}")),
-            )
+            let bytes = files::read_capped(&dir.join(name), len_max);
+            in_part(part, bytes.map_err(|error| unreadable(dir, name, &error)))
         };
         let (checkpoint, proof) = (
             read("checkpoint", export::CHECKPOINT, FILE_LEN_MAX)?,
@@ -306,7 +347,7 @@ fn prove(
 ) -> Result<Proved, VerifyFailure> {
     let response = in_part("proof", codec::decode::<Response>(&files.proof, RESPONSE_LEN_MAX))?;
     let Response::Proved { header, entries } = response else {
-        return Err(wrong("proof")("is no proof".into()));
+        return Err(wrong("proof")("is not a proof".into()));
     };
     let (height, epoch, time_ms) =
         (header.header.height, header.header.epoch, header.header.time_ms);
@@ -325,9 +366,8 @@ fn prove(
     let found = light.read(&keys, Unverified::new(header), &entries, as_of_ms);
     let found = found.map_err(|error| match error {
         LightError::PastEpoch(_) => wrong("proof")(format!(
-            "is of epoch {epoch} ({}), before the checkpoint, which is of epoch {}: export the job \
-             again, or name a checkpoint \
-             of that time, with --as-of where it has expired",
+            "is of epoch {epoch} ({}), before the checkpoint, which is of epoch {}: export the \
+             job again, or name a checkpoint of that time, with --as-of where it has expired",
             trust::date(time_ms),
             light.committee().epoch()
         )),
@@ -387,6 +427,8 @@ fn dataset_of(csv: &[u8], model: &Model, job: &Job) -> Result<Vec<u8>, VerifyFai
     let label = model.label.to_string();
     let mut options = CsvOptions::new(Label::Name(&label));
     options.scaling = Some(model.normalizer().scaling());
+    // The job may be older than the check.
+    options.check_header = false;
     options.seed = job.spec.training().map_or(0, |task| task.params.seed);
     let mut failure = None;
     // The ledger names the data set by its hash alone, so both settings of the header are tried.

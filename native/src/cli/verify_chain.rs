@@ -45,7 +45,7 @@ impl VerifyChain {
     /// Replays the blocks and compares the state.
     pub fn execute(self) -> anyhow::Result<()> {
         let dir = &self.dir.dir;
-        // Its error describes a directory that is not a node's.
+        // Fails with a clear error if the directory is not that of a node.
         Config::load(dir)?;
         let _lock = DirectoryLock::take(dir)?;
         let start = GenesisFile::decode(&read_public(dir, GENESIS_FILE)?)

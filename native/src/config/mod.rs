@@ -274,9 +274,8 @@ fn unreadable(dir: &Path, path: &Path, error: std::io::Error) -> anyhow::Error {
             anyhow::anyhow!("{} is empty, so no node's directory: {init}", dir.display())
         }
         (true, None) => anyhow::anyhow!(
-            "{} is not a node's directory: it has no {FILE_NAME}. Check --dir; for a new node name \
-             a directory that is \
-             empty or missing, and `tequio init` fills it",
+            "{} is not a node's directory: it has no {FILE_NAME}. Check --dir; for a new node \
+             name a directory that is empty or missing, and `tequio init` fills it",
             dir.display()
         ),
     }

@@ -36,7 +36,7 @@ mod tests {
     /// Regression: a node that stopped right after its start panicked, because the runtime had
     /// cancelled the task.
     #[tokio::test]
-    async fn a_task_that_the_runtime_cancels_is_a_node_that_stops() {
+    async fn a_task_cancelled_by_the_runtime_means_that_the_node_stops() {
         let task = tokio::spawn(std::future::pending::<Result<(), StoreError>>());
         task.abort();
         assert!(matches!(flatten(task.await), Err(StoreError::Stopping)));

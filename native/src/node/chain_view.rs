@@ -91,7 +91,7 @@ impl ChainView {
     pub fn committee(&self) -> CommitteeRecord {
         let tip = self.tip();
         let record = tip.state.committee(epoch::at_height(&self.params, tip.height() + 1)).cloned();
-        // Every verified state has it.
+        // Every verified state contains this committee.
         record.unwrap_or(CommitteeRecord { epoch: 0, formed_ms: 0, seats: BoundedVec::new() })
     }
 

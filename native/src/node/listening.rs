@@ -59,16 +59,15 @@ pub fn relays(texts: &[String]) -> anyhow::Result<Vec<Multiaddr>> {
 fn webrtc_certificate(path: &Path) -> anyhow::Result<WebRtcCertificate> {
     const LEN_MAX: usize = 64 * 1024;
     if path.exists() {
-        let place = || {
+        let location = || {
             format!(
-                "cannot use the WebRTC certificate {}: restore it, or remove it and the node makes \
-                 another, which gives \
-                 its WebRTC address another hash",
+                "cannot use the WebRTC certificate {}: restore it, or remove it and the node \
+                 makes another, which gives its WebRTC address another hash",
                 path.display()
             )
         };
-        let bytes = files::read_capped(path, LEN_MAX).with_context(place)?;
-        return WebRtcCertificate::from_bytes(&bytes).with_context(place);
+        let bytes = files::read_capped(path, LEN_MAX).with_context(location)?;
+        return WebRtcCertificate::from_bytes(&bytes).with_context(location);
     }
     let certificate = WebRtcCertificate::generate()?;
     files::write_atomic(path, &certificate.to_bytes(), files::PRIVATE)
@@ -84,12 +83,12 @@ pub async fn listen(
 ) -> anyhow::Result<Vec<Multiaddr>> {
     let mut listening = Vec::new();
     for addr in addresses(&config.listen)? {
-        let actual = network.listen(addr.clone()).await.with_context(|| {
-            format!(
-                "cannot listen on {addr}: see that no other program has the port and that this \
-                 machine has the address, \
-                 or choose another with --listen or `listen` in config.toml. The node's directory \
-                 is unharmed"
+        let actual = network.listen(addr.clone()).await.map_err(|error| {
+            let cause = error.reason();
+            anyhow::anyhow!(
+                "cannot listen on {addr}: {cause}. See that no other program has the port and that \
+                 this machine has the address, or choose another with --listen or `listen` in \
+                 config.toml. The node's directory is unharmed"
             )
         })?;
         listening.push(identity::with_peer(actual, node));

@@ -235,15 +235,15 @@ mod tests {
     }
 
     /// Records the machine's outputs, and how many inputs waited at each.
-    struct Notes(Inbox<Option<u8>>, Sender<(Option<u8>, usize)>);
+    struct Recorder(Inbox<Option<u8>>, Sender<(Option<u8>, usize)>);
 
-    impl OutputHandler<Echo> for Notes {
+    impl OutputHandler<Echo> for Recorder {
         fn handle_output(
             &mut self,
             _: &Echo,
-            said: Option<u8>,
+            input: Option<u8>,
         ) -> anyhow::Result<Option<Option<u8>>> {
-            self.1.send((said, self.0.waiting()))?;
+            self.1.send((input, self.0.waiting()))?;
             Ok(None)
         }
 
@@ -259,18 +259,19 @@ mod tests {
     #[test]
     fn inputs_sent_together_are_taken_in_order_with_ticks_in_between() {
         let (inbox, receiver) = inbox();
-        let (notes, noted) = channel();
+        let (sender, recorded) = channel();
         inbox.send(Some(1));
         inbox.send_from_peers((2..5).map(|n| (Some(n), None)).collect());
         inbox.send(Some(5));
         inbox.stop();
         assert_eq!(inbox.waiting(), 5);
-        run(Echo::default(), &receiver, Notes(inbox, notes)).unwrap();
-        let noted: Vec<_> = noted.into_iter().collect();
-        let inputs: Vec<_> = noted.iter().filter(|(said, _)| said.is_some()).copied().collect();
+        run(Echo::default(), &receiver, Recorder(inbox, sender)).unwrap();
+        let recorded: Vec<_> = recorded.into_iter().collect();
+        let inputs: Vec<_> =
+            recorded.iter().filter(|(input, _)| input.is_some()).copied().collect();
         assert_eq!(inputs, [(Some(1), 4), (Some(2), 3), (Some(3), 2), (Some(4), 1), (Some(5), 0)]);
-        let calm =
-            noted.windows(2).filter(|pair| pair[0].0.is_some() && pair[1].0.is_some()).count();
-        assert_eq!(calm, 0, "the deadline is looked at after each: {noted:?}");
+        let unchecked =
+            recorded.windows(2).filter(|pair| pair[0].0.is_some() && pair[1].0.is_some()).count();
+        assert_eq!(unchecked, 0, "the deadline is checked after each: {recorded:?}");
     }
 }

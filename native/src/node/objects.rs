@@ -22,7 +22,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
 /// Pause between attempts to fetch an object that no peer had.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Why an object is missing.
+/// The reason why an object is missing.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// No connected node had it.

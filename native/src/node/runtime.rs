@@ -276,7 +276,7 @@ impl Node {
         })
     }
 
-    /// Returns when the node cannot go on. A failed write is reported as the cause of all errors
+    /// Returns when the node cannot continue. A failed write is reported as the cause of all errors
     /// that follow from it.
     pub async fn failed(&mut self) -> anyhow::Error {
         let mut failures = self.store.failures();

@@ -42,6 +42,23 @@ pub struct Store {
 impl Store {
     /// Opens or creates the file, and checks its version and chain.
     pub fn open(path: &Path, chain: &ChainId) -> Result<Self, StoreError> {
+        let found = std::fs::metadata(path).ok();
+        // redb would take an empty file for a new store, and the node would forget what it signed.
+        if found.as_ref().is_some_and(|file| file.is_file() && file.len() == 0) {
+            return Err(StoreError::of_empty(path));
+        }
+        let opened = Self::open_or_create(path, chain);
+        if opened.is_err()
+            && found.is_none()
+            && std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0)
+        {
+            // The disk refused the first write: the next start may create the file again.
+            let _ = std::fs::remove_file(path);
+        }
+        opened
+    }
+
+    fn open_or_create(path: &Path, chain: &ChainId) -> Result<Self, StoreError> {
         // redb trusts a file that was closed in order. If such a file is damaged, redb may panic
         // instead of returning an error.
         let opened = panics::catch(|| {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 /// A write that the disk refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot write {}: {reason}. {}", path.display(), self.mend())]
+#[error("cannot write {}: {reason}. {}", path.display(), self.remedy())]
 pub struct WriteFailure {
     /// The file.
     pub path: PathBuf,
@@ -25,17 +25,16 @@ pub struct WriteFailure {
 }
 
 impl WriteFailure {
-    fn mend(&self) -> &'static str {
+    fn remedy(&self) -> &'static str {
         match self.kind {
             ErrorKind::StorageFull => {
-                "The disk is full: free some space, or move the node's directory to a larger disk, \
-                 and start the node \
-                 again; everything that was final or acknowledged is kept"
+                "The disk is full: free some space, or move the node's directory to a larger \
+                 disk, and start the node again; everything that was final or acknowledged is \
+                 kept"
             }
             ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
                 "A limit of the file system or of the user is reached: raise it (quota, ulimit \
-                 -f), and start the node \
-                 again; everything that was final or acknowledged is kept"
+                 -f), and start the node again; everything that was final or acknowledged is kept"
             }
             ErrorKind::ReadOnlyFilesystem => {
                 "The file system is read-only: see why in the system's log, mount it for writing, \

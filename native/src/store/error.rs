@@ -9,10 +9,10 @@ use std::{
 };
 
 /// What the operator can do about a damaged store.
-pub(super) const MEND_DAMAGED: &str = "Move store.redb out of the node's directory and start the \
-                                       node again: it fetches the \
-    chain from its peers. A validator waits some minutes before it starts (docs/operating.md, \
-    Backup)";
+pub(super) const REMEDY_DAMAGED: &str = "Move store.redb out of the node's directory and start \
+                                         the node again: it fetches the chain from its peers. A \
+                                         validator waits some minutes before it starts \
+                                         (docs/operating.md, Backup)";
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
@@ -28,26 +28,25 @@ pub enum StoreError {
     },
     /// Made for another genesis.
     #[error(
-        "the store belongs to another chain than genesis.bin: check that --dir is the directory of \
-         this network's node, \
-         and put the genesis.bin back with which its store was made"
+        "the store belongs to another chain than genesis.bin: check that --dir is the directory \
+         of this network's node, and put the genesis.bin back with which its store was made"
     )]
     OtherChain,
     /// The tables contradict each other.
-    #[error("the store is damaged: {0} cannot be read. {MEND_DAMAGED}")]
+    #[error("the store is damaged: {0} cannot be read. {REMEDY_DAMAGED}")]
     Damaged(&'static str),
     /// The state does not have the root that the head's header commits to.
-    #[error("the store is damaged: the state does not belong to its head. {MEND_DAMAGED}")]
+    #[error("the store is damaged: the state does not belong to its head. {REMEDY_DAMAGED}")]
     WrongRoot,
     /// The file cannot be opened.
-    #[error("cannot open the store {}: {reason}. {mend}", path.display())]
+    #[error("cannot open the store {}: {reason}. {remedy}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
         /// The cause.
         reason: String,
         /// The remedy.
-        mend: &'static str,
+        remedy: &'static str,
     },
     /// The disk refused a write.
     #[error("{0}")]
@@ -76,16 +75,22 @@ impl StoreError {
         if names_it { error } else { error.context(format!("cannot use {}", path.display())) }
     }
 
+    /// An existing file without contents, such as a copy or restore that failed leaves behind.
+    pub(super) fn of_empty(path: &Path) -> Self {
+        let reason = "the file is empty, so it is damaged".into();
+        Self::Open { path: path.to_path_buf(), reason, remedy: REMEDY_DAMAGED }
+    }
+
     /// A file on which the database panics.
     pub(super) fn of_panic(path: &Path, panic: &str) -> Self {
         tracing::debug!(panic, "the database panics");
         let reason = "its contents do not fit together, so the file is damaged".into();
-        Self::Open { path: path.to_path_buf(), reason, mend: MEND_DAMAGED }
+        Self::Open { path: path.to_path_buf(), reason, remedy: REMEDY_DAMAGED }
     }
 
     /// The cause of a failed open, with a remedy.
     pub(super) fn of_open(path: &Path, error: DatabaseError) -> Self {
-        let open = |reason: String, mend| Self::Open { path: path.to_path_buf(), reason, mend };
+        let open = |reason: String, remedy| Self::Open { path: path.to_path_buf(), reason, remedy };
         match error {
             DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
                 open("another process has it open".into(), "End that process, or wait for it")
@@ -108,18 +113,19 @@ impl StoreError {
                 ),
                 ErrorKind::InvalidData | ErrorKind::UnexpectedEof => open(
                     "its contents are not those of a store, so the file is damaged".into(),
-                    MEND_DAMAGED,
+                    REMEDY_DAMAGED,
                 ),
                 _ => open(error.to_string(), "See the system's log for the disk's errors"),
             },
             DatabaseError::Storage(StorageError::Corrupted(_)) => open(
                 "its contents do not fit together, so the file is damaged".into(),
-                MEND_DAMAGED,
+                REMEDY_DAMAGED,
             ),
-            DatabaseError::UpgradeRequired(version) => {
-                open(format!("it has the file format {version} of a very old tequio"), MEND_DAMAGED)
-            }
-            error => open(error.to_string(), MEND_DAMAGED),
+            DatabaseError::UpgradeRequired(version) => open(
+                format!("it has the file format {version} of a very old tequio"),
+                REMEDY_DAMAGED,
+            ),
+            error => open(error.to_string(), REMEDY_DAMAGED),
         }
     }
 }

@@ -8,7 +8,7 @@ use tequio_core::content::{
 };
 use tequio_core::types::{Unverified, Verified};
 
-/// Why contents cannot be read.
+/// The reason why contents cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// A block is missing.

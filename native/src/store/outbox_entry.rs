@@ -21,24 +21,24 @@ pub enum ClientWrite {
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[allow(clippy::large_enum_variant)]
 pub enum WriteStage {
-    /// Not sent to any other node yet.
+    /// The write has not been sent to another node yet.
     Waiting,
-    /// May be known to other nodes. It is stored here before it is sent, so that no write has two
-    /// signed transactions at once.
+    /// Other nodes may have the write. The transaction is stored here before it is sent, so that no
+    /// write has two signed transactions at once.
     Sent {
         /// The transaction that other nodes may have.
         transaction: SignedTransaction,
         /// The final height when it was signed.
         since: Height,
     },
-    /// In a final block.
+    /// The write is in a final block.
     Applied {
         /// The transaction.
         transaction: TransactionId,
         /// Height of the block.
         height: Height,
     },
-    /// Without effect, and it can have none later.
+    /// The write had no effect, and can have none later.
     Refused {
         /// The reason, for people.
         reason: BoundedString<256>,
@@ -52,7 +52,7 @@ pub struct OutboxEntry {
     pub queued_ms: TimeMs,
     /// The write; removed once its outcome is known.
     pub write: Option<ClientWrite>,
-    /// Its progress.
+    /// Progress of the write.
     pub stage: WriteStage,
 }
 

@@ -11,9 +11,9 @@
 //!
 //! An index entry is a prefix of an id and a height, of fixed width. Several entries for one prefix
 //! are normal: a transaction may be in several blocks, and two ids with the same prefix can be
-//! searched for (2³² attempts). The receipts of the blocks tell them apart. A failed transaction is
-//! not indexed if its prefix already has an entry, so repeating it makes no lookup longer. If two
-//! ids were made to collide, the one that fails later is therefore not found; an applied
+//! searched for (2³² attempts). The receipts of the blocks distinguish them. A failed transaction
+//! is not indexed if its prefix already has an entry, so repeating it makes no lookup longer. If
+//! two ids were made to collide, the one that fails later is therefore not found; an applied
 //! transaction always is. Rationale: `docs/adr/0022-receipts-by-height.md`.
 
 use super::error::StoreError;

@@ -214,7 +214,7 @@ mod tests {
         store.enqueue_keyed(ClientWrite::Own(Action::Leave), &keyed(key, content), now_ms)
     }
 
-    fn settle(store: &Store, number: u64, stage: WriteStage) {
+    fn set_stage(store: &Store, number: u64, stage: WriteStage) {
         let queued = store.outbox_entry(number).unwrap().unwrap();
         store.update_outbox_entry(number, &OutboxEntry { stage, write: None, ..queued }).unwrap();
     }
@@ -222,7 +222,7 @@ mod tests {
     const APPLIED: WriteStage = WriteStage::Applied { transaction: Digest([7; 32]), height: 9 };
 
     #[test]
-    fn a_key_enqueues_once_whatever_happens_between() {
+    fn a_submission_key_is_enqueued_once_across_restarts() {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         assert_eq!(put(&store, "a", 1, 5).unwrap(), Enqueued::New(1));
@@ -235,7 +235,7 @@ mod tests {
         drop(store);
         let store = open(dir.path());
         assert!(matches!(put(&store, "a", 1, 7).unwrap(), Enqueued::Known(_)));
-        settle(&store, 1, APPLIED);
+        set_stage(&store, 1, APPLIED);
         drop(store);
         let store = open(dir.path());
         let known = store.submission(&keyed("a", 1).key, 8).unwrap().unwrap();
@@ -243,7 +243,7 @@ mod tests {
             (known.made_ms, known.number, known.applied),
             (5, 1, Some((Digest([7; 32]), 9)))
         );
-        assert_eq!(store.outbox_entries().unwrap().len(), 2, "nothing was enqueued twice");
+        assert_eq!(store.outbox_entries().unwrap().len(), 2, "a write was enqueued twice");
     }
 
     #[test]
@@ -251,18 +251,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         put(&store, "a", 1, 5).unwrap();
-        settle(&store, 1, WriteStage::Refused { reason: "no".try_into().unwrap() });
+        set_stage(&store, 1, WriteStage::Refused { reason: "no".try_into().unwrap() });
         assert_eq!(store.submission_count().unwrap(), 0);
         assert_eq!(put(&store, "a", 2, 6).unwrap(), Enqueued::New(2));
     }
 
     #[test]
-    fn keys_are_few_and_not_old_but_those_under_way_stay() {
+    fn old_and_excess_keys_are_evicted_unless_in_flight() {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         put(&store, "open", 1, 0).unwrap();
         put(&store, "done", 1, 0).unwrap();
-        settle(&store, 2, APPLIED);
+        set_stage(&store, 2, APPLIED);
         let old = SUBMISSION_AGE_MS_MAX + 1;
         assert!(store.submission(&keyed("done", 1).key, old).unwrap().is_none());
         assert_eq!(
@@ -285,24 +285,24 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_leaves_no_number_without_a_submission() {
+    fn after_the_clock_was_set_back_each_number_still_has_a_submission() {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         let later = SUBMISSION_AGE_MS_MAX + 2;
         // The first came while the clock was ahead, and hides the expired one behind it from
         // eviction.
         put(&store, "ahead", 1, 10 * later).unwrap();
-        settle(&store, 1, APPLIED);
+        set_stage(&store, 1, APPLIED);
         put(&store, "again", 1, 0).unwrap();
-        settle(&store, 2, APPLIED);
+        set_stage(&store, 2, APPLIED);
         assert_eq!(put(&store, "again", 2, later).unwrap(), Enqueued::New(3));
-        settle(&store, 3, APPLIED);
+        set_stage(&store, 3, APPLIED);
         let numbers = store.read().unwrap().open_table(SUBMISSION_KEYS).unwrap().len().unwrap();
         assert_eq!((numbers, store.submission_count().unwrap()), (2, 2));
     }
 
     #[test]
-    fn a_key_is_short_and_visible() {
+    fn a_key_is_short_printable_text() {
         for good in
             ["a", "order-7", "8e03978e-40d5-43dd-bc93-6894a57f9324", &"k".repeat(KEY_LEN_MAX)]
         {

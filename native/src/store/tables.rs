@@ -38,23 +38,23 @@ pub const STAGED: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("stag
 /// The second copy of [`STAGED`].
 pub const STAGED_REPLAY_BASE: TableDefinition<&[u8; 32], &[u8]> =
     TableDefinition::new("staged kept entries");
-/// As [`STAGED`], for the replay base: the state below the lowest block.
+/// Like [`STAGED`], for the replay base: the state below the lowest block.
 pub const REPLAY_BASE: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("kept entries");
-/// As [`STAGED`], for the next replay base.
+/// Like [`STAGED`], for the next replay base.
 pub const NEXT_REPLAY_BASE: TableDefinition<&[u8; 32], &[u8]> =
     TableDefinition::new("next kept entries");
 
-/// In [`META`]: u32.
+/// Entry of [`META`]: u32.
 pub const VERSION_KEY: &str = "version";
-/// In [`META`]: 32 bytes.
+/// Entry of [`META`]: 32 bytes.
 pub const CHAIN_KEY: &str = "chain";
-/// In [`META`]: u64, the final height.
+/// Entry of [`META`]: u64, the final height.
 pub const HEAD_KEY: &str = "head";
-/// In [`META`]: u64, the lowest height from which on the store has all blocks; 1 if absent.
+/// Entry of [`META`]: u64, the lowest height from which on the store has all blocks; 1 if absent.
 pub const LOWEST_KEY: &str = "lowest block";
-/// In [`META`]: u64, the head when blocks were last pruned; absent if none were.
+/// Entry of [`META`]: u64, the head when blocks were last pruned; absent if none were.
 pub const PRUNED_AT_KEY: &str = "lowest since";
-/// In [`META`]: the progress of [`STAGED`]; absent while nothing is fetched.
+/// Entry of [`META`]: the progress of [`STAGED`]; absent while nothing is fetched.
 pub const STAGED_KEY: &str = "staged";
-/// In [`META`]: the progress of [`NEXT_REPLAY_BASE`]; absent while nothing is written there.
+/// Entry of [`META`]: the progress of [`NEXT_REPLAY_BASE`]; absent while nothing is written there.
 pub const NEXT_REPLAY_BASE_KEY: &str = "next kept";

@@ -190,6 +190,19 @@ fn newer_versions_and_other_chains_are_refused() {
     assert!(error.to_string().contains("version 5, this tequio reads version 4"), "{error}");
 }
 
+/// Regression: a validator took an emptied store for a new one, and its seat with it.
+#[test]
+fn an_empty_file_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    std::fs::write(&path, b"").unwrap();
+    let error = Store::open(&path, &ChainId([1; 32])).unwrap_err().to_string();
+    for part in ["store.redb", "empty", "damaged", "Move store.redb"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "it is left as it was");
+}
+
 #[test]
 fn the_log_keeps_its_order_until_its_height_is_final() {
     let dir = tempfile::tempdir().unwrap();
@@ -269,7 +282,7 @@ fn entries(state: &State) -> Vec<tequio_core::ledger::Entry> {
 }
 
 #[test]
-fn a_state_that_is_fetched_is_never_taken_for_the_newest_before_it_is_whole() {
+fn an_incomplete_fetched_state_is_never_used_as_the_newest() {
     let dir = tempfile::tempdir().unwrap();
     let (start, path) = (start(), dir.path().join(FILE_NAME));
     let other = Store::open(&dir.path().join("other"), &start.chain).unwrap();
@@ -335,7 +348,7 @@ fn blocks_are_pruned_once_there_is_a_replay_base() {
     let chosen = &heads[3];
     store.write_next_replay_base(&chosen.header, &chosen.state).unwrap();
     assert_eq!((store.next_replay_base().unwrap(), store.lowest_block().unwrap()), (Some(4), 1));
-    assert_eq!(store.prune_blocks(100).unwrap(), 0, "nothing goes before the state is kept");
+    assert_eq!(store.prune_blocks(100).unwrap(), 0, "nothing is pruned before the state is stored");
     store.promote_next_replay_base().unwrap();
     assert_eq!((store.next_replay_base().unwrap(), store.lowest_block().unwrap()), (None, 5));
     assert_eq!(

@@ -16,7 +16,7 @@ pub const OPEN_MAX: usize = 256;
 pub const SETTLED_MAX: usize = 1024;
 const RECORD_LEN_MAX: usize = 2 * TRANSACTION_LEN_MAX + 4096;
 
-/// Why a write is not queued.
+/// The reason why a write is not queued.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboxError {
     /// The outbox is full; the client may try again later.

@@ -8,7 +8,7 @@ use crate::{
     WITHIN, data,
     support::{Devnet, PASSPHRASE, command},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     fs,
     net::TcpListener,
@@ -141,9 +141,9 @@ fn errors_about_directories_and_files_name_file_cause_and_remedy() {
     let (net, node, missing) = (t.text("net"), t.text("net/node1"), t.text("missing"));
     let empty = t.text("empty");
     fs::create_dir(&empty).unwrap();
-    let stranger = t.text("stranger");
-    fs::create_dir(&stranger).unwrap();
-    fs::write(t.path("stranger/letter.txt"), "hello").unwrap();
+    let not_a_node = t.text("not-a-node");
+    fs::create_dir(&not_a_node).unwrap();
+    fs::write(t.path("not-a-node/letter.txt"), "hello").unwrap();
     let file = t.file("file", b"hello");
     let binary = t.file("binary", &[0xff, 0xfe, 0, 1, 2, 3, 0x80]);
 
@@ -158,8 +158,8 @@ fn errors_about_directories_and_files_name_file_cause_and_remedy() {
             &["directory of a network", &net, &format!("--dir {node}")],
         );
         t.expect_error(
-            &[run, &["--dir", &stranger]].concat(),
-            &[&stranger, "is not a node's directory", "empty or missing"],
+            &[run, &["--dir", &not_a_node]].concat(),
+            &[&not_a_node, "is not a node's directory", "empty or missing"],
         );
         t.expect_error(&[run, &["--dir", &empty]].concat(), &[&empty, "is empty", "tequio init"]);
         t.expect_error(
@@ -176,8 +176,8 @@ fn errors_about_directories_and_files_name_file_cause_and_remedy() {
         &[&net, "holds a network already", &format!("tequio run --dir {node}")],
     );
     t.expect_error(
-        &["init", "--devnet", "--dir", &stranger],
-        &[&stranger, "is not empty", "empty or missing"],
+        &["init", "--devnet", "--dir", &not_a_node],
+        &[&not_a_node, "is not empty", "empty or missing"],
     );
     t.expect_error(
         &["init", "--devnet", "--dir", &file],
@@ -257,7 +257,7 @@ fn errors_about_directories_and_files_name_file_cause_and_remedy() {
             "listen = [\"4810\"]\nhttp = \"127.0.0.1:0\"\n",
             vec!["4810", "not a multiaddress"],
         ),
-        ("log", "log = \"[[\"\n", vec!["no log filter", "tequio=debug"]),
+        ("log", "log = \"[[\"\n", vec!["not a log filter", "tequio=debug"]),
     ] {
         let dir = t.copy("net/node1", name);
         fs::write(t.path(name).join("config.toml"), contents).unwrap();
@@ -280,7 +280,7 @@ fn errors_about_directories_and_files_name_file_cause_and_remedy() {
         (vec!["--http-host", "a:1"], vec!["a:1", "not a host name"]),
         (vec!["--workers", "many"], vec!["many", "--workers"]),
         (vec!["--retained-blocks", "5"], vec!["5", "256"]),
-        (vec!["--log", "[["], vec!["[[", "no log filter"]),
+        (vec!["--log", "[["], vec!["[[", "not a log filter"]),
         (vec!["--vote-routing", "nobody"], vec!["nobody", "leader"]),
         (vec!["--listn", "x"], vec!["--listn", "--listen"]),
     ] {
@@ -368,7 +368,32 @@ fn errors_about_directories_and_files_name_file_cause_and_remedy() {
             .collect();
         t.expect_error(&arguments, &parts);
     }
-    t.expect_error(&["verify", &missing, "--data", &file], &["checkpoint"]);
+    for (export, part) in
+        [(&missing, "No such file"), (&net, "is not an export"), (&file, "is a file")]
+    {
+        t.expect_error(&["verify", export, "--data", &file], &[export, part, "tequio job export"]);
+    }
+    t.expect_error(&["init", "--dir", &missing], &["--devnet", "--join"]);
+    t.expect_error(
+        &["checkpoint", "show", &missing],
+        &["cannot read the checkpoint", &missing, "may read"],
+    );
+    let shown = command().args(["checkpoint", "show", "--json", &checkpoint]).output().unwrap();
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let hash = shown["checkpoint_hash"].as_str().unwrap();
+    let pin = ["checkpoint", "pin", &checkpoint, "--checkpoint-hash", hash];
+    let pinned = command().args(pin).env("XDG_CONFIG_HOME", &file).output().unwrap();
+    t.check(&pin, &pinned, &["cannot pin", &file, "XDG_CONFIG_HOME"]);
+
+    // With JSON, an error is an object, too.
+    for (arguments, variable) in [
+        (vec!["status", "--dir", &missing], "1"),
+        (vec!["job", "list", "--json", "--dir", &net], ""),
+    ] {
+        let output = command().args(&arguments).env("TEQUIO_JSON", variable).output().unwrap();
+        let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert!(error["error"].as_str().is_some_and(|text| text.contains("director")), "{error}");
+    }
     t.expect_error(
         &["verify-chain", "--dir", &node],
         &["store.redb", "has never run", "tequio run"],
@@ -479,6 +504,12 @@ fn errors_about_keys_stores_and_ports_name_file_cause_and_remedy() {
             vec!["store.redb", "damaged", "Move store.redb", "peers"],
         ),
         (
+            "empty-store",
+            "store.redb",
+            Some(b""),
+            vec!["store.redb", "empty", "damaged", "Move store.redb", "peers"],
+        ),
+        (
             "short-token",
             "api-token",
             Some(b"abc"),
@@ -533,9 +564,10 @@ fn errors_about_keys_stores_and_ports_name_file_cause_and_remedy() {
         .unwrap();
     t.check(&["run --listen"], &failed, &["cannot listen on", &listen, "unharmed", "--listen"]);
     let log = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert_eq!(log.matches("cannot listen on").count(), 1, "the cause is given once: {log}");
     assert!(
         !log.contains("damaged") && !log.contains("store.redb"),
-        "the store is blamed for it: {log}"
+        "the error names the store: {log}"
     );
 
     // The store of another network, and a store with damage where redb does not look when it opens
@@ -567,7 +599,7 @@ fn errors_about_keys_stores_and_ports_name_file_cause_and_remedy() {
 }
 
 #[test]
-fn a_file_that_may_not_be_read_does_not_read_as_a_node_that_does_not_run() {
+fn an_unreadable_file_is_not_reported_as_a_stopped_node() {
     let mut t = CommandErrors::new();
     networks(&t);
     let node = t.text("net/node1");
@@ -665,6 +697,42 @@ fn errors_of_the_node_name_file_cause_and_remedy() {
             vec!["wide", "64,32"],
         ),
         (
+            "gap.csv",
+            good.clone().into_bytes(),
+            vec!["--label", "class", "--layers", "32,,4"],
+            vec!["layers", "64,32"],
+        ),
+        (
+            "bare.csv",
+            rows(60).into_bytes(),
+            vec!["--label", "class"],
+            vec!["2 columns", "--no-header"],
+        ),
+        (
+            "numbers.csv",
+            b"0,0,5,1\n1,2,3,2\n3,4,5,1\n".to_vec(),
+            vec!["--label", "-1"],
+            vec!["0, 0, 5, 1", "--no-header"],
+        ),
+        (
+            "twice.csv",
+            good.replace("x,y,", "x,x,").into_bytes(),
+            vec!["--label", "class"],
+            vec!["2 columns", "\"x\"", "a name of its own", "--no-header"],
+        ),
+        (
+            "commas.csv",
+            b"x;class\n1,5;a\n".to_vec(),
+            vec!["--label", "class"],
+            vec!["line 2", "1,5", "decimal commas"],
+        ),
+        (
+            "latin.csv",
+            b"x,class\n1,\xe9\n".to_vec(),
+            vec!["--label", "class"],
+            vec!["UTF-8", "iconv"],
+        ),
+        (
             "deep.csv",
             good.clone().into_bytes(),
             vec!["--label", "class", "--layers", "0"],
@@ -704,7 +772,7 @@ fn errors_of_the_node_name_file_cause_and_remedy() {
         &[&unknown, "not found"],
     );
     t.expect_error(&["kb", "get", "--dir", &dir, "models/none"], &["models/none", "not found"]);
-    t.expect_error(&["kb", "get", "--dir", &dir, "a b"], &["a b", "no id or name"]);
+    t.expect_error(&["kb", "get", "--dir", &dir, "a b"], &["a b", "not an id or name"]);
     t.expect_error(
         &["seat", "join", "--dir", &dir, "--amount", "999999999"],
         &["already a member"],
@@ -745,6 +813,14 @@ fn errors_of_the_node_name_file_cause_and_remedy() {
     t.expect_error(
         &["job", "watch", "--dir", &dir, id],
         &[id, "was cancelled by its coordinator", "tequio job show"],
+    );
+    t.expect_error(
+        &["job", "infer", "--dir", &dir, "--model", id, "--data", &path],
+        &["has not trained a model", "was cancelled by its coordinator", "no result"],
+    );
+    t.expect_error(
+        &["job", "export", "--dir", &dir, id, "--out", &out],
+        &["was cancelled by its coordinator", "no result"],
     );
     let shown = net.client_text(1, &["job", "show", id]);
     assert!(shown.contains("cancelled") && !shown.contains("failed"), "{shown}");

@@ -37,14 +37,14 @@ const RESEND_AFTER: Duration = Duration::from_secs(2);
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable)
         .ok()
-        .map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
 }
 
 /// HTTP address and token of each node; `None` while the node is down.
 type NodeAddresses = Arc<Mutex<Vec<Option<(String, String)>>>>;
 
 #[test]
-fn what_was_acknowledged_is_in_every_ledger_once_whoever_was_killed() {
+fn acknowledged_transactions_are_applied_once_although_nodes_are_killed() {
     let seed = number("TEQUIO_KILL_SEED").unwrap_or_else(|| {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
     });
@@ -108,7 +108,7 @@ fn what_was_acknowledged_is_in_every_ledger_once_whoever_was_killed() {
         "{count} transactions acknowledged, {kills} kills, {leaders} of leaders, {quorums} of a \
          quorum, {head} blocks"
     );
-    assert!(acknowledged.len() as u64 >= BATCH, "hardly anything was final");
+    assert!(acknowledged.len() as u64 >= BATCH, "too few decisions");
     let mut states = Vec::new();
     for node in 1..=NODES {
         net.wait_height(node, head, WITHIN);
@@ -169,10 +169,10 @@ impl Client {
         let mut nonce = self.register();
         let mut sequence = 0;
         while !self.stop.load(Ordering::Relaxed) {
-            let height = self.ask("/v1/status")["height"].as_u64().unwrap();
+            let height = self.get_json("/v1/status")["height"].as_u64().unwrap();
             let batch: Vec<_> =
                 (0..BATCH).map(|i| self.update(nonce + i, sequence + i, height + 2000)).collect();
-            self.settle(batch);
+            self.submit_all(batch);
             nonce += BATCH;
             sequence += BATCH;
         }
@@ -182,7 +182,7 @@ impl Client {
     /// Registers the account. Returns its first nonce.
     fn register(&mut self) -> u64 {
         let account = format!("/v1/accounts/{}", self.key.id());
-        let status = self.ask("/v1/status");
+        let status = self.get_json("/v1/status");
         let (anchor, head) =
             (status["head"]["height"].as_u64().unwrap(), status["head"]["hash"].as_str().unwrap());
         let (id, digest) = (self.key.id(), head.parse().unwrap());
@@ -191,8 +191,8 @@ impl Client {
         let action = Action::Register { anchor, solution };
         let transaction =
             Transaction { chain: self.chain, sender: id, nonce: 0, expires: anchor + 200, action };
-        self.settle(vec![transaction.sign(&self.key)]);
-        self.ask(&account)["nonce"].as_u64().unwrap()
+        self.submit_all(vec![transaction.sign(&self.key)]);
+        self.get_json(&account)["nonce"].as_u64().unwrap()
     }
 
     fn update(&self, nonce: u64, expected: u64, expires: Height) -> SignedTransaction {
@@ -204,7 +204,7 @@ impl Client {
     }
 
     /// Sends transactions until a node reports each as final and applied.
-    fn settle(&mut self, batch: Vec<SignedTransaction>) {
+    fn submit_all(&mut self, batch: Vec<SignedTransaction>) {
         let deadline = Instant::now() + WITHIN;
         let mut open: Vec<(TransactionId, Vec<u8>)> =
             batch.iter().map(|t| (t.id(), codec::encode(t))).collect();
@@ -256,12 +256,12 @@ impl Client {
         Some((response.status().as_u16(), value))
     }
 
-    fn ask(&mut self, path: &str) -> Value {
+    fn get_json(&mut self, path: &str) -> Value {
         let deadline = Instant::now() + WITHIN;
         loop {
             match self.get(path) {
                 Some((200, value)) => return value,
-                _ => assert!(Instant::now() < deadline, "nobody answers {path}"),
+                _ => assert!(Instant::now() < deadline, "no node answers {path}"),
             }
             thread::sleep(POLL_INTERVAL);
         }

@@ -30,7 +30,7 @@ fn data(name: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn four_validators_agree_and_survive_the_kill_of_any() {
+fn four_validators_agree_and_survive_the_kill_of_any_one() {
     let mut net = Devnet::start(4);
     let height = net.wait_height(1, 2, WITHIN);
     let hash =
@@ -92,7 +92,7 @@ fn four_validators_agree_and_survive_the_kill_of_any() {
 }
 
 #[test]
-fn votes_by_way_of_collectors_survive_the_kill_of_any_and_members_may_differ() {
+fn votes_routed_through_collectors_survive_the_kill_of_any_member() {
     let mut net = Devnet::make(4);
     (1..=4).for_each(|node| net.restart_with(node, &["--vote-routing", "leader"]));
     net.wait_height(1, 4, WITHIN);

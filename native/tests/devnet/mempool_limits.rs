@@ -101,7 +101,7 @@ fn assert_problem(
 }
 
 #[test]
-fn a_full_mempool_says_who_has_to_wait_and_for_how_long() {
+fn a_full_mempool_reports_which_senders_wait_and_for_how_long() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let node = runtime.block_on(alone(dir.path()));
@@ -159,7 +159,7 @@ fn a_full_mempool_says_who_has_to_wait_and_for_how_long() {
 /// A transaction's id does not cover its signature. A peer that receives a transaction can forward
 /// it with another signature first.
 #[test]
-fn a_forged_copy_does_not_keep_out_the_right_one_that_comes_with_it() {
+fn a_forged_copy_does_not_block_the_valid_transaction_in_the_same_batch() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let node = runtime.block_on(alone(dir.path()));
@@ -189,7 +189,7 @@ fn a_forged_copy_does_not_keep_out_the_right_one_that_comes_with_it() {
 }
 
 #[test]
-fn what_comes_at_once_is_judged_one_by_one() {
+fn each_transaction_of_a_batch_gets_its_own_result() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let node = runtime.block_on(alone(dir.path()));
@@ -253,7 +253,7 @@ fn what_comes_at_once_is_judged_one_by_one() {
 }
 
 #[test]
-fn clients_that_come_together_share_rounds() {
+fn concurrent_submissions_share_verification_batches() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let node = runtime.block_on(alone(dir.path()));
@@ -264,7 +264,7 @@ fn clients_that_come_together_share_rounds() {
     let mut tries = 0;
     while metrics.submit_batches.get() == metrics.submitted.get() {
         tries += 1;
-        assert!(tries < 200, "each of {} has had a round of its own", metrics.submitted.get());
+        assert!(tries < 200, "each of {} had its own batch", metrics.submitted.get());
         let start = Barrier::new(16);
         std::thread::scope(|scope| {
             for _ in 0..16 {

@@ -5,7 +5,7 @@
 use crate::{
     JOB_WITHIN, WITHIN, data,
     prebuilt_chain::PrebuiltChain,
-    seats::ask,
+    seats::light_request,
     support::{Devnet, tequio},
 };
 use serde_json::Value;
@@ -55,7 +55,7 @@ fn without_handovers(export: &Path, copy: PathBuf) -> PathBuf {
 }
 
 #[test]
-fn proofs_of_a_chain_of_many_epochs_lead_from_a_named_checkpoint_to_the_present() {
+fn proofs_lead_from_a_named_checkpoint_through_many_epochs_to_the_head() {
     let epoch = EPOCH_BLOCKS.to_string();
     let mut net = Devnet::make_with(4, &["--term-blocks", &epoch, "--epoch-blocks", &epoch]);
     let past = PrebuiltChain::of(&net, 4);
@@ -288,7 +288,7 @@ fn follow_handovers(net: &Devnet, node: usize, genesis: &Path, epoch: u64) -> Li
         network.add_persistent_peer(addr).await;
         while light.committee().epoch() < epoch {
             let request = Request::Handovers { from: light.committee().epoch(), count: PAGE };
-            let Response::Handovers(page) = ask(&network, peer, &request).await else {
+            let Response::Handovers(page) = light_request(&network, peer, &request).await else {
                 panic!("no handovers")
             };
             assert!(

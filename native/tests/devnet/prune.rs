@@ -4,7 +4,7 @@
 use crate::{
     WITHIN,
     prebuilt_chain::PrebuiltChain,
-    seats::ask,
+    seats::light_request,
     support::{Devnet, tequio},
 };
 use serde_json::Value;
@@ -46,7 +46,7 @@ fn a_node_that_keeps_few_blocks_proves_its_state_and_lets_others_join() {
     // The oldest kept block is complete, and pruned blocks are not reported as empty.
     assert_eq!(net.get(1, &format!("/v1/blocks/{}", KEPT + 1))["height"], KEPT + 1);
     for gone in [1, KEPT] {
-        let (status, body) = net.ask(1, &format!("/v1/blocks/{gone}")).unwrap();
+        let (status, body) = net.http_get(1, &format!("/v1/blocks/{gone}")).unwrap();
         let error = &body["error"];
         assert_eq!((status, &error["code"]), (410, &"PRUNED".into()), "{body}");
         let message = error["message"].as_str().unwrap();
@@ -93,13 +93,14 @@ fn light_node_reads(net: &Devnet, account: NodeId) {
         let mut light = LightClient::start(&checkpoint, None, now_ms()).unwrap();
         let keys = [Key::Account(account)];
         let request = Request::Prove { keys: BoundedVec::truncated(keys.clone()) };
-        let Response::Proved { header, entries } = ask(&network, peer, &request).await else {
+        let Response::Proved { header, entries } = light_request(&network, peer, &request).await
+        else {
             panic!("no proof")
         };
         while light.committee().epoch() < header.header.epoch {
             let request =
                 Request::Handovers { from: light.committee().epoch(), count: HANDOVERS_MAX as u16 };
-            let Response::Handovers(page) = ask(&network, peer, &request).await else {
+            let Response::Handovers(page) = light_request(&network, peer, &request).await else {
                 panic!("no handovers")
             };
             assert!(!page.is_empty(), "the handovers of pruned blocks stay");

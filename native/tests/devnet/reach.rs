@@ -4,7 +4,7 @@
 use crate::{JOB_WITHIN, WITHIN, data, support::Devnet};
 
 #[test]
-fn work_travels_between_nodes_that_nobody_can_dial() {
+fn work_units_reach_nodes_that_cannot_be_dialled() {
     let mut net = Devnet::make(4);
     (1..=4).for_each(|node| net.restart_with(node, &["--workers", "0"]));
     net.wait_height(1, 2, WITHIN);

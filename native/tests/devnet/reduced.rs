@@ -10,7 +10,7 @@ use tequio_core::{
 };
 
 #[test]
-fn writes_without_a_quorum_survive_sigkill_and_are_applied_once_when_it_is_back() {
+fn writes_without_a_quorum_survive_sigkill_and_are_applied_once_later() {
     let mut net = Devnet::start(4);
     let keys = PrebuiltChain::keys(&net, 4);
     net.wait_height(1, 2, WITHIN);
@@ -98,4 +98,17 @@ fn writes_without_a_quorum_survive_sigkill_and_are_applied_once_when_it_is_back(
     assert_eq!(net.get(1, &format!("/v1/refs/{name}"))["sequence"], 1);
     let status = net.wait_until(1, "/v1/status", WITHIN, |status| status["mode"] == "normal");
     assert_eq!(status["queued_writes"], 0, "{status}");
+}
+
+/// Regression: a new network warned at once, because its genesis is older than three blocks by the
+/// time the first node starts.
+#[test]
+fn a_node_that_starts_does_not_warn_before_its_first_block() {
+    let mut net = Devnet::make(1);
+    // Three times the longest block interval, and more.
+    std::thread::sleep(std::time::Duration::from_secs(7));
+    net.restart(1);
+    net.wait_height(1, 1, WITHIN);
+    let log = net.whole_log(1);
+    assert!(!log.contains("reduced mode"), "{log}");
 }

@@ -46,7 +46,7 @@ fn wait(net: &Devnet, node: usize, done: impl Fn(&Value) -> bool) -> Value {
 }
 
 #[test]
-fn members_join_leave_and_change_their_keys_while_the_chain_goes_on() {
+fn members_join_leave_and_change_keys_while_the_chain_continues() {
     let mut net = Devnet::make_with(4, &["--term-blocks", "4", "--epoch-blocks", EPOCH]);
     // The chain is several epochs old when the fifth node joins. The node follows the handovers to
     // the state that it fetches.
@@ -145,7 +145,7 @@ fn light_node_follows(net: &Devnet, node: usize) {
         let now_ms = tequio::node::machine::now_ms;
         let mut light = LightClient::start(&checkpoint, None, now_ms()).unwrap();
         let Response::Header(head) =
-            ask(&network, peer, &Request::Head { after: 0, wait_ms: 0 }).await
+            light_request(&network, peer, &Request::Head { after: 0, wait_ms: 0 }).await
         else {
             panic!("no head");
         };
@@ -156,7 +156,7 @@ fn light_node_follows(net: &Devnet, node: usize) {
         while light.committee().epoch() < found {
             // A few at a time, so that several requests are necessary.
             let request = Request::Handovers { from: light.committee().epoch(), count: 3 };
-            let Response::Handovers(page) = ask(&network, peer, &request).await else {
+            let Response::Handovers(page) = light_request(&network, peer, &request).await else {
                 panic!("no handovers")
             };
             assert!(
@@ -170,21 +170,21 @@ fn light_node_follows(net: &Devnet, node: usize) {
         );
         // No answer exceeds the limit or contains handovers of the future.
         let request = Request::Handovers { from: 0, count: u16::MAX };
-        let Response::Handovers(page) = ask(&network, peer, &request).await else {
+        let Response::Handovers(page) = light_request(&network, peer, &request).await else {
             panic!("no handovers")
         };
         assert!(
             page.len() <= HANDOVERS_MAX && page.len() as u64 >= found.min(HANDOVERS_MAX as u64)
         );
         let request = Request::Handovers { from: u64::MAX, count: 3 };
-        let Response::Handovers(page) = ask(&network, peer, &request).await else {
+        let Response::Handovers(page) = light_request(&network, peer, &request).await else {
             panic!("no handovers")
         };
         assert!(page.is_empty());
     });
 }
 
-pub async fn ask(
+pub async fn light_request(
     network: &Network,
     peer: tequio_core::types::NodeId,
     request: &Request,

@@ -186,7 +186,7 @@ impl Devnet {
     }
 
     /// Status and body of a response.
-    pub fn ask(&self, node: usize, path: &str) -> Option<(u16, Value)> {
+    pub fn http_get(&self, node: usize, path: &str) -> Option<(u16, Value)> {
         let mut response = self.agent.get(format!("{}{path}", self.http(node))).call().ok()?;
         let value = response.body_mut().read_json().unwrap_or(Value::Null);
         Some((response.status().as_u16(), value))
@@ -194,7 +194,7 @@ impl Devnet {
 
     pub fn get(&self, node: usize, path: &str) -> Value {
         let (status, value) =
-            self.ask(node, path).unwrap_or_else(|| panic!("node {node} does not answer"));
+            self.http_get(node, path).unwrap_or_else(|| panic!("node {node} does not answer"));
         assert_eq!(status, 200, "node {node}, {path}: {value}");
         value
     }
@@ -211,7 +211,7 @@ impl Devnet {
 
     pub fn wait_status(&self, node: usize, path: &str, status: u16, within: Duration) {
         let deadline = Instant::now() + within;
-        while self.ask(node, path).map(|(s, _)| s) != Some(status) {
+        while self.http_get(node, path).map(|(s, _)| s) != Some(status) {
             assert!(
                 Instant::now() < deadline,
                 "node {node}: no {status} from {path}\n{}",
@@ -231,7 +231,7 @@ impl Devnet {
         let deadline = Instant::now() + within;
         let mut last = Value::Null;
         while Instant::now() < deadline {
-            if let Some((200, value)) = self.ask(node, path) {
+            if let Some((200, value)) = self.http_get(node, path) {
                 if done(&value) {
                     return value;
                 }

@@ -47,7 +47,7 @@ fn verified(net: &Devnet, node: usize) -> Value {
 }
 
 #[test]
-fn a_node_that_was_away_for_a_thousand_blocks_catches_up_while_the_others_go_on() {
+fn a_node_a_thousand_blocks_behind_catches_up_while_the_others_continue() {
     let mut net = Devnet::make(4);
     let past = PrebuiltChain::of(&net, 4);
     let made = past.make(&PrebuiltChain::store(&net, 1), 1000, &mut |_| Vec::new(), &mut |_, _| ());
@@ -80,7 +80,7 @@ fn a_node_that_was_away_for_a_thousand_blocks_catches_up_while_the_others_go_on(
 /// A node backs off after a peer that has no blocks to give. A busy machine sends fewer requests,
 /// so the test compares their number with the least time that they take.
 #[test]
-fn a_peer_that_is_ahead_and_has_nothing_to_show_is_asked_again_with_pauses() {
+fn a_peer_with_a_false_head_is_requested_again_with_backoff() {
     const QUESTIONS: u32 = 7;
     let mut net = Devnet::make(4);
     let past = PrebuiltChain::of(&net, 4);
@@ -114,7 +114,7 @@ async fn false_head_peer(head: Head) -> (String, mpsc::Receiver<()>) {
     let addr = tequio_p2p::identity::with_peer(addr, network.local_id()).to_string();
     tokio::spawn(async move {
         let _network = network;
-        let mut asked = 0u32;
+        let mut requested = 0u32;
         while let Some(event) = events.next().await {
             let Event::InboundRequest { protocol, body, reply, .. } = event else { continue };
             match protocol {
@@ -124,9 +124,9 @@ async fn false_head_peer(head: Head) -> (String, mpsc::Receiver<()>) {
                 Protocol::Sync
                     if matches!(codec::decode(&body, 64).unwrap(), Request::Blocks { .. }) =>
                 {
-                    asked += 1;
+                    requested += 1;
                     let _ = sender.send(());
-                    if asked.is_multiple_of(2) {
+                    if requested.is_multiple_of(2) {
                         let (head, blocks) = (head.header.header.height, BoundedVec::new());
                         reply.send(compression::encode(&Response::Blocks(Blocks {
                             head,
@@ -161,7 +161,7 @@ fn refs(keys: &[Keys], chain: ChainId) -> Vec<Verified<SignedTransaction>> {
 }
 
 #[test]
-fn a_node_that_joins_late_takes_a_proved_state_though_it_crashes_and_a_peer_lies() {
+fn a_late_node_fetches_a_proved_state_despite_a_crash_and_a_byzantine_peer() {
     const PRUNED: u64 = 150;
     let mut net = Devnet::make(4);
     let past = PrebuiltChain::of(&net, 4);
@@ -187,7 +187,7 @@ fn a_node_that_joins_late_takes_a_proved_state_though_it_crashes_and_a_peer_lies
     assert_eq!(net.get(1, "/v1/status")["lowest_block"], PRUNED + 1);
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (byzantine, asked) = runtime.block_on(byzantine_peer(head.clone(), handovers));
+    let (byzantine, requested) = runtime.block_on(byzantine_peer(head.clone(), handovers));
     let joined = net.init_join(&[byzantine]);
     // The store of a node that crashed after the first chunk.
     let crashed = Store::open(&PrebuiltChain::store(&net, joined), &past.start.chain).unwrap();
@@ -211,11 +211,11 @@ fn a_node_that_joins_late_takes_a_proved_state_though_it_crashes_and_a_peer_lies
     let status = net.get(joined, "/v1/status");
     assert_eq!(status["lowest_block"].as_u64(), Some(head.header.header.height + 1), "{status}");
     let log = net.whole_log(joined);
-    let asked = asked.lock().unwrap().clone();
+    let requested = requested.lock().unwrap().clone();
     assert_eq!(
-        asked,
+        requested,
         [next.unwrap()],
-        "the chunk on disk is not requested again, and a byzantine peer is asked once"
+        "the chunk on disk is not requested again, and a Byzantine peer gets one request"
     );
     assert_eq!(
         log.matches(&format!("entries={here}")).count(),
@@ -243,13 +243,13 @@ async fn byzantine_peer(
     head: Head,
     handovers: Vec<light::CommitteeHandover>,
 ) -> (String, RequestedChunks) {
-    let asked = RequestedChunks::default();
+    let requested = RequestedChunks::default();
     let mut config = tequio_p2p::Config::new([77; 32]);
     config.agent = format!("{AGENT_PREFIX}0");
     let (network, mut events) = tequio_p2p::spawn(config).unwrap();
     let addr = network.listen("/ip4/127.0.0.1/tcp/0".parse().unwrap()).await.unwrap();
     let addr = tequio_p2p::identity::with_peer(addr, network.local_id()).to_string();
-    let seen = asked.clone();
+    let seen = requested.clone();
     tokio::spawn(async move {
         let _network = network;
         let forged = changed(head.state.clone());
@@ -278,7 +278,7 @@ async fn byzantine_peer(
             }
         }
     });
-    (addr, asked)
+    (addr, requested)
 }
 
 fn answer(request: Request, head: &Head, forged: &State) -> Response {

@@ -29,7 +29,7 @@ fn create_network(dir: &Path) -> Vec<Keys> {
     let members: Vec<Keys> = (0..7).map(|_| Keys::generate().unwrap()).collect();
     let accounts = members.iter().map(|keys| (keys.id(), 0, 1000));
     let genesis = Genesis {
-        name: "rumour".try_into().unwrap(),
+        name: "propagated".try_into().unwrap(),
         time_ms: now_ms(),
         params: crate::mempool_limits::params(),
         accounts: BoundedVec::truncated(accounts.chain([(
@@ -117,9 +117,9 @@ async fn a_transaction_pushed_to_one_node_reaches_all() {
         &compression::encode(&nothing).into(),
     );
     // A peer that requests the transaction gets it.
-    let want = codec::encode(&GetTransactions { ids: vec![id].try_into().unwrap() });
+    let request = codec::encode(&GetTransactions { ids: vec![id].try_into().unwrap() });
     let answer =
-        origin.request(first.chain.node, Protocol::GetTransactions, want, WITHIN).await.unwrap();
+        origin.request(first.chain.node, Protocol::GetTransactions, request, WITHIN).await.unwrap();
     let given: tequio_core::wire::mempool::Transactions =
         compression::decode(&answer, 1 << 20).unwrap();
     assert_eq!(given.into_vec(), [transaction]);
@@ -127,7 +127,7 @@ async fn a_transaction_pushed_to_one_node_reaches_all() {
     drop(events);
 
     wait(&|| nodes.iter().all(|node| node.mempool.contains(&id)), "it does not reach all").await;
-    assert_eq!(first.chain.tip().height(), 0, "no block has carried it");
+    assert_eq!(first.chain.tip().height(), 0, "no block contains it");
     for node in nodes {
         node.stop().await;
     }

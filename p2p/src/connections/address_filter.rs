@@ -8,7 +8,7 @@ use libp2p::{Multiaddr, multiaddr::Protocol};
 
 /// The scope of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Scope {
+pub enum Scope {
     /// Wildcards and multicast: no host has such an address.
     Unroutable,
     Loopback,
@@ -46,7 +46,8 @@ fn can_dns_redirect(addr: &Multiaddr) -> bool {
         || is_named && is_plain_websocket(addr)
 }
 
-fn scope(addr: &Multiaddr) -> Scope {
+/// The scope of the first host in an address.
+pub fn scope(addr: &Multiaddr) -> Scope {
     match addr.iter().next() {
         Some(Protocol::Ip4(ip)) => ip_scope(ip.into()),
         Some(Protocol::Ip6(ip)) => ip_scope(ip.to_canonical()),
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_claim_does_not_lead_into_a_nearer_network() {
+    fn an_advertised_address_never_leads_into_a_more_private_network() {
         let addr = |text: &str| text.parse::<Multiaddr>().unwrap();
         let [far, near, here] =
             ["/ip4/203.0.113.7/tcp/1", "/ip4/192.168.1.7/tcp/1", "/ip4/127.0.0.1/tcp/1"].map(addr);

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_cap_and_stay_in_their_half() {
+    fn pauses_double_up_to_the_cap_with_bounded_jitter() {
         let mut backoff = Backoff::new(7);
         for attempt in 0..100 {
             let full = FIRST.saturating_mul(1 << attempt.min(16)).min(MAX);

@@ -166,22 +166,19 @@ mod tests {
         assert!(race.failed(&b, &error, now + CONNECTION_ATTEMPT_DELAY));
         assert_eq!(race.next(now + CONNECTION_ATTEMPT_DELAY), Some(c.clone()));
         assert!(!race.failed(&b, &error, now + CONNECTION_ATTEMPT_DELAY), "a result counts once");
-        assert!(
-            !race.failed(&addr("/ip4/10.0.0.4/tcp/1"), &error, now),
-            "and only if it was asked for"
-        );
+        assert!(!race.failed(&addr("/ip4/10.0.0.4/tcp/1"), &error, now), "and only on request");
         assert!(
             race.failed(&a, &DialError::Denied("full".into()), now)
                 && race.take_failure().is_none()
         );
         assert!(race.failed(&c, &DialError::WrongPeer(PeerId::random()), now));
-        let told = race.take_failure().unwrap().to_string();
+        let failure = race.take_failure().unwrap().to_string();
         for part in [
             "10.0.0.2/tcp/1: refused",
             "10.0.0.1/tcp/1: refused locally: full",
             "10.0.0.3/tcp/1: another peer",
         ] {
-            assert!(told.contains(part), "{told}");
+            assert!(failure.contains(part), "{failure}");
         }
     }
 

@@ -1,8 +1,10 @@
 //! Connections: what is dialled and when, which connection to a peer is used, and what bounds them.
 //!
-//! The state machines do no I/O: they say what is due, and [`crate::swarm`] does it.
+//! The state machines do no I/O: they return the actions that are due, and [`crate::swarm`] does
+//! it.
 
 pub mod address_filter;
+pub mod announced_addresses;
 pub mod backoff;
 pub mod happy_eyeballs;
 pub mod limits;

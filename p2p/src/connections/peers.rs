@@ -14,6 +14,7 @@ use std::{
 use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, swarm::ConnectionId};
 use tequio_core::types::NodeId;
 
+use super::announced_addresses::ADDRESSES_MAX;
 use crate::{
     event::{DisconnectReason, PathReason},
     path::{Path, without_secrets, without_target},
@@ -24,7 +25,6 @@ use crate::{
 const PINGS_MISSED_MAX: u32 = 2;
 /// Bounds on what the node stores from a peer's identify message.
 const AGENT_CHARS_MAX: usize = 64;
-const ADDRS_MAX: usize = 16;
 
 /// Properties of a connected peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct PeerInfo {
     pub addr: Multiaddr,
     /// The peer's agent string; unverified.
     pub agent: Option<String>,
+    /// Why the peer could not be identified: it has then no agent string.
+    pub identify_error: Option<String>,
     /// Round-trip time of the last ping.
     pub rtt: Option<Duration>,
     /// The addresses that the peer advertises; unverified.
@@ -130,6 +132,7 @@ impl Peers {
                 path,
                 addr: without_secrets(remote.clone()),
                 agent: None,
+                identify_error: None,
                 rtt: None,
                 addrs: Vec::new(),
             },
@@ -282,8 +285,22 @@ impl Peers {
         // Shown to users and written to logs: keep printable characters only.
         let agent = agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect();
         entry.info.agent = Some(agent);
-        entry.info.addrs = addrs.into_iter().take(ADDRS_MAX).collect();
+        entry.info.identify_error = None;
+        entry.info.addrs = addrs.into_iter().take(ADDRESSES_MAX).collect();
         self.publish(peer);
+    }
+
+    /// Records that a peer's identify message is missing. Returns whether this is news: the peer
+    /// was not identified before, and the cause differs from the last one.
+    pub fn identify_failed(&mut self, peer: &PeerId, cause: &str) -> bool {
+        let Some(entry) = self.table.get_mut(peer) else { return false };
+        let is_new = entry.info.agent.is_none()
+            && entry.info.identify_error.as_deref().is_none_or(|known| known != cause);
+        if is_new {
+            entry.info.identify_error = Some(cause.to_owned());
+            self.publish(peer);
+        }
+        is_new
     }
 
     pub fn pinged(
@@ -426,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_circuit_the_oldest_connection_is_used_whatever_its_pings_say() {
+    fn without_a_circuit_the_oldest_connection_is_used_regardless_of_its_pings() {
         let mut peers = Peers::default();
         let peer = PeerId::random();
         let id = ConnectionId::new_unchecked;

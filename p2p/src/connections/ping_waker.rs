@@ -3,7 +3,7 @@
 //!
 //! It works around a lost waker in libp2p-ping. After its answer to a ping, the inbound handler
 //! waits for the next ping, but reads the stream only at its next poll and registers no waker. So
-//! it noticed a stream's end only when something else woke the connection, up to seconds later.
+//! it detected a stream's end only when something else woke the connection, up to seconds later.
 //! js-libp2p opens a stream for each ping and allows one at a time. It refused the next ping
 //! meanwhile (`TooManyOutboundProtocolStreamsError`), and its connection monitor then treats the
 //! connection as dead. The second poll fixes this; skipping handlers that nothing has woken pays

@@ -1,10 +1,10 @@
-//! Pings, so that a vanished peer is noticed by its silence. The listener of a connection pings
+//! Pings, so that a vanished peer is detected by its silence. The listener of a connection pings
 //! often, the dialer seldom.
 //!
 //! Both sides receive traffic from a ping and its answer, so one side is enough. A browser slows
 //! down the timers of a hidden tab, and tabs dial; therefore the listener pings. The dialer pings
 //! as well, to measure the path's round-trip time, and for peers that never ping. A path that looks
-//! open but carries nothing shows only by a missing answer. The dialer notices this some seconds
+//! open but carries nothing shows only by a missing answer. The dialer detects this some seconds
 //! later than the listener.
 
 use std::{
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_side_that_was_dialled_pings_often_and_the_other_seldom_but_before_it_is_given_up() {
+    fn the_listener_pings_often_and_the_dialer_rarely_but_within_the_timeout() {
         let Intervals { listener, dialer } = INTERVALS;
         assert_eq!(listener * 3, IDLE_TIMEOUT);
         // The dialer usually receives two of the listener's pings before it sends its own.

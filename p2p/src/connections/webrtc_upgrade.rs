@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_tried_at_once_then_ever_more_rarely_then_no_more() {
+    fn upgrades_are_tried_at_once_then_less_often_and_then_stop() {
         let (mut upgrades, mut now, peer) =
             (WebRtcUpgrades::default(), Instant::now(), PeerId::random());
         let addr: Multiaddr = "/webrtc".parse().unwrap();
@@ -97,17 +97,17 @@ mod tests {
             assert_eq!(upgrades.due(now), vec![addr.clone()]);
             assert!(upgrades.due(now).is_empty(), "one attempt at a time");
             upgrades.schedule(peer, addr.clone(), now);
-            assert!(upgrades.due(now).is_empty(), "to hear of it again changes nothing");
+            assert!(upgrades.due(now).is_empty(), "a repeated report changes nothing");
             upgrades.failed(&addr, now);
         }
         assert_eq!(pauses, [0, 30, 60, 120, 240, 480].map(Duration::from_secs));
         upgrades.forget(&peer);
         upgrades.schedule(peer, addr.clone(), now);
-        assert_eq!(upgrades.due(now), vec![addr], "a new circuit is a new chance");
+        assert_eq!(upgrades.due(now), vec![addr], "a new circuit allows another attempt");
     }
 
     #[test]
-    fn a_lost_connection_is_made_again_while_the_circuit_stands() {
+    fn a_lost_upgrade_is_retried_while_the_circuit_is_open() {
         let (mut upgrades, now, peer) =
             (WebRtcUpgrades::default(), Instant::now(), PeerId::random());
         upgrades.schedule(peer, "/webrtc".parse().unwrap(), now);

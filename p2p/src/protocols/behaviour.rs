@@ -1,6 +1,6 @@
 //! Exchanges and notifications, as one libp2p behaviour.
 //!
-//! libp2p's own request-response crate neither names the requester to a codec nor lets a codec
+//! libp2p's own request-response crate neither names the requester to a codec nor allows a codec
 //! pause, and it spreads requests over all connections to a peer. Here the caller names the
 //! connection, and each peer has its buckets ([`super::peer_limits`]).
 

@@ -80,11 +80,11 @@ impl PeerLimits {
         });
         let state = Mutex::new(State { buckets, strikes: 0.0, at: now });
         let responses = Budget::new(RESPONSES_MAX, RESPONSE_BYTES_MAX);
-        let told = NotificationProtocol::ALL.map(|channel| {
+        let unread_notifications = NotificationProtocol::ALL.map(|channel| {
             let (items, bytes) = channel.unread_max_per_peer();
             Budget::new(items, bytes)
         });
-        Arc::new(Self { rates, state, responses, unread_notifications: told })
+        Arc::new(Self { rates, state, responses, unread_notifications })
     }
 
     /// The budget of the peer's notifications that were read and not yet taken.
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn burst_then_waiting_then_refusal_then_the_end() {
+    fn after_the_burst_requests_wait_then_are_refused_then_the_peer_is_disconnected() {
         let now = Instant::now();
         let limits = limits(now);
         let verdicts: Vec<_> = (0..8).map(|_| limits.admit(Protocol::Light, now)).collect();
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_paid_for_later_and_time_heals() {
+    fn excess_bytes_delay_later_requests_until_the_bucket_refills() {
         let now = Instant::now();
         let limits = limits(now);
         limits.charge(Protocol::Light, 25, now);

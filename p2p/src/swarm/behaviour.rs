@@ -11,6 +11,7 @@ use libp2p::{connection_limits, identify, identity::Keypair, relay, swarm::Netwo
 use crate::{
     config::Config,
     connections::{
+        announced_addresses::{AnnouncedAddresses, Announcer},
         limits::{ip_limits, totals},
         ping_waker::PingWaker,
         pings::Pings,
@@ -24,7 +25,7 @@ const PROTOCOL_VERSION: &str = "tequio/1";
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[cfg(not(target_arch = "wasm32"))]
-type RelayServer = Toggle<relay::Behaviour>;
+type RelayServer = AnnouncedAddresses<Toggle<relay::Behaviour>>;
 // Only browser tabs use signalling.
 #[cfg(not(target_arch = "wasm32"))]
 pub type Signalling = libp2p::swarm::dummy::Behaviour;
@@ -43,7 +44,7 @@ pub struct Behaviour {
     relay_client: relay::client::Behaviour,
     relay_server: RelayServer,
     signalling: Signalling,
-    identify: identify::Behaviour,
+    identify: AnnouncedAddresses<identify::Behaviour>,
     ping: PingWaker<Pings>,
     pub protocols: protocols::Behaviour,
 }
@@ -59,6 +60,8 @@ impl Behaviour {
         let identify = identify::Config::new(PROTOCOL_VERSION.into(), keys.public())
             .with_agent_version(config.agent.clone())
             .with_push_listen_addr_updates(true)
+            // `AnnouncedAddresses` chooses among them.
+            .with_hide_listen_addrs(true)
             .with_cache_size(0);
         Self {
             connections: totals::connections(&config.limits),
@@ -67,7 +70,12 @@ impl Behaviour {
             relay_client,
             relay_server: relay_server(config, keys),
             signalling,
-            identify: identify::Behaviour::new(identify),
+            identify: AnnouncedAddresses::new(
+                identify::Behaviour::new(identify),
+                keys.public().to_peer_id(),
+                &config.external_addrs,
+                Announcer::Identify,
+            ),
             ping: PingWaker(Pings::new()),
             protocols: protocols::Behaviour::new(
                 config.serve.clone(),
@@ -103,7 +111,12 @@ fn relay_server(config: &Config, keys: &Keypair) -> RelayServer {
             .circuit_src_per_ip(per_ip, MINUTE);
         relay::Behaviour::new(keys.public().to_peer_id(), config)
     });
-    server.into()
+    AnnouncedAddresses::new(
+        server.into(),
+        keys.public().to_peer_id(),
+        &config.external_addrs,
+        Announcer::Reservation,
+    )
 }
 
 #[cfg(target_arch = "wasm32")]

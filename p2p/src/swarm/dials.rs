@@ -110,8 +110,10 @@ impl Driver {
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(addr = %dial.addr, %error, "cannot connect to a persistent \
-                                                                peer");
+                    tracing::debug!(
+                        addr = %dial.addr, %error,
+                        "cannot connect to a persistent peer"
+                    );
                     for Unreachable { peer, error } in
                         self.persistent_peers.failed(&dial.addr, error, now)
                     {

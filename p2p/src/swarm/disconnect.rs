@@ -1,4 +1,4 @@
-//! Tells why a connection ended, by the kinds of its error and of the errors inside it. The
+//! Determines why a connection ended, by the kinds of its error and of the errors inside it. The
 //! transports give each end its kind ([`crate::transport`]).
 
 use std::{
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_counts_at_any_depth_and_a_timeout_counts_first() {
+    fn an_error_kind_is_found_at_any_depth_and_a_timeout_takes_precedence() {
         let wrapped = |kind: ErrorKind| io::Error::other(io::Error::other(io::Error::from(kind)));
         assert_eq!(reason(wrapped(ErrorKind::TimedOut)), DisconnectReason::Unresponsive);
         assert_eq!(reason(wrapped(ErrorKind::UnexpectedEof)), DisconnectReason::Remote);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_does_not_count() {
+    fn an_error_text_is_not_classified() {
         let text = "closed: timed out";
         let other = DisconnectReason::Failed(text.into());
         assert_eq!(reason(io::Error::other(io::Error::other(text))), other);

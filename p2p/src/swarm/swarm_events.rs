@@ -4,7 +4,7 @@ use libp2p::{
     Multiaddr, PeerId, StreamProtocol,
     core::ConnectedPoint,
     identify, ping,
-    swarm::{ConnectionId, SwarmEvent},
+    swarm::{ConnectionId, StreamUpgradeError, SwarmEvent},
 };
 use tequio_core::types::NodeId;
 use web_time::Instant;
@@ -81,8 +81,10 @@ impl Driver {
             }
             BehaviourEvent::Protocols(protocols::Event::Flooding { peer, protocol }) => {
                 let (peer_text, protocol_name) = (peer.short(), protocol.name());
-                tracing::warn!(peer = %peer_text, protocol = protocol_name, "disconnected: rate \
-                                                                             limit exceeded");
+                tracing::warn!(
+                    peer = %peer_text, protocol = protocol_name,
+                    "disconnected: rate limit exceeded"
+                );
                 if let Some(id) = peer_id(peer) {
                     // The behaviour closes the connections itself; this only records the reason.
                     self.peers.mark_all_closing(&id, &DisconnectReason::RateLimited);
@@ -110,12 +112,26 @@ impl Driver {
                 }
                 self.peers.identified(&peer_id, &info.agent_version, info.listen_addrs);
             }
+            BehaviourEvent::Identify(identify::Event::Error { peer_id, error, .. }) => {
+                let cause = match &error {
+                    StreamUpgradeError::Apply(error) => root_cause(error),
+                    error => error.to_string(),
+                };
+                self.identify_failed(&peer_id, &cause);
+            }
             #[cfg(not(target_arch = "wasm32"))]
             BehaviourEvent::RelayServer(event) => self.relay_metrics.record(&event),
             BehaviourEvent::Ping(ping::Event { peer, connection, result }) => {
                 self.pinged(peer, connection, result)
             }
             _ => {}
+        }
+    }
+
+    fn identify_failed(&mut self, peer: &PeerId, cause: &str) {
+        if self.peers.identify_failed(peer, cause) {
+            let name = node_id(peer).map_or_else(|| peer.to_string(), |node| node.short());
+            tracing::warn!(peer = %name, cause, "cannot identify the peer: its agent is unknown");
         }
     }
 

@@ -18,7 +18,7 @@ use super::CONNECT_TIMEOUT;
 
 /// A socket whose close waits until it has opened, see the module's documentation.
 pub struct DeferredClose<C: AsyncWrite + Unpin + 'static> {
-    /// Taken when dropped.
+    /// `None` only while this is dropped.
     inner: Option<C>,
     is_open: bool,
 }

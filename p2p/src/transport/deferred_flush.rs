@@ -149,7 +149,7 @@ mod tests {
 
     /// As yamux: in one poll a frame, a flush, the next frame, and so on; in the next poll a flush.
     #[test]
-    fn what_is_written_in_one_poll_is_flushed_once() {
+    fn writes_of_one_poll_are_flushed_once() {
         let waker = noop_waker();
         let mut cx = Context::from_waker(&waker);
         let mut stream = DeferredFlush::new(Sink::default());

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silence_fails_and_a_byte_now_and_then_does_not() {
+    async fn silence_ends_the_connection_and_occasional_bytes_keep_it() {
         let max = Duration::from_millis(200);
         let (far, near) = mpsc::unbounded::<io::Result<[u8; 1]>>();
         let mut near = IdleTimeout::with_timeout(Pipe(near.into_async_read()), max);

@@ -20,7 +20,7 @@ use libp2p::{
     yamux,
 };
 
-/// An error of a muxer that can be converted to one with a telling kind.
+/// An error of a muxer that can be converted to one with a specific kind.
 pub trait EndError {
     fn into_io(self) -> io::Error;
 }
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_texts_of_quinn_have_their_kinds() {
+    fn the_error_texts_of_quinn_get_their_error_kinds() {
         use quinn::ConnectionError as E;
         let close = quinn::ApplicationClose { error_code: 0u32.into(), reason: Default::default() };
         for (error, kind) in [

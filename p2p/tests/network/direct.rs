@@ -27,11 +27,14 @@ async fn exchange_over(listen: &str, kind: TransportKind) {
 
     for len in [0, 1, 70_000, 4 << 20] {
         let body = pattern(len);
-        let answer = client.ask(peer, Protocol::Work, body.clone()).await.unwrap();
+        let answer = client.request(peer, Protocol::Work, body.clone()).await.unwrap();
         assert!(answer == body, "{len} bytes over {kind} came back changed");
     }
     // The other direction, over the same connection.
-    assert_eq!(server.ask(client.id(), Protocol::Sync, b"back".to_vec()).await.unwrap(), b"back");
+    assert_eq!(
+        server.request(client.id(), Protocol::Sync, b"back".to_vec()).await.unwrap(),
+        b"back"
+    );
 
     let traffic = client.net.traffic().of(kind);
     assert!(traffic.sent > 4 << 20 && traffic.received > 4 << 20, "{traffic:?}");
@@ -106,7 +109,7 @@ async fn peers_introduce_themselves_and_answer_pings() {
 }
 
 #[tokio::test]
-async fn every_failure_of_a_request_has_its_error() {
+async fn each_failure_of_a_request_has_its_own_error() {
     let mut server_config = config();
     server_config.serve = vec![Protocol::Light, Protocol::Work, Protocol::GetTransactions];
     let server = Node::answering(server_config, |protocol, _| match protocol {
@@ -115,19 +118,19 @@ async fn every_failure_of_a_request_has_its_error() {
     });
     let addr = server.listen("/ip4/127.0.0.1/tcp/0").await;
     let client = Node::new(config());
-    let missing = client.ask(server.id(), Protocol::Light, vec![]).await;
+    let missing = client.request(server.id(), Protocol::Light, vec![]).await;
     assert_eq!(missing, Err(RequestError::NotConnected));
     let (peer, _) = within(client.net.dial(addr)).await.unwrap();
 
-    assert_eq!(client.ask(peer, Protocol::Light, vec![]).await, Err(RequestError::Refused));
-    assert_eq!(client.ask(peer, Protocol::Sync, vec![]).await, Err(RequestError::Unsupported));
-    let over = client.ask(peer, Protocol::Work, vec![]).await;
+    assert_eq!(client.request(peer, Protocol::Light, vec![]).await, Err(RequestError::Refused));
+    assert_eq!(client.request(peer, Protocol::Sync, vec![]).await, Err(RequestError::Unsupported));
+    let over = client.request(peer, Protocol::Work, vec![]).await;
     assert_eq!(over, Err(RequestError::ResponseTooLarge { max: Protocol::Work.response_max() }));
     let max = Protocol::GetTransactions.request_max();
-    let over = client.ask(peer, Protocol::GetTransactions, vec![0; max + 1]).await;
+    let over = client.request(peer, Protocol::GetTransactions, vec![0; max + 1]).await;
     assert_eq!(over, Err(RequestError::RequestTooLarge { len: max + 1, max }));
     // The connection is unaffected.
-    assert_eq!(client.ask(peer, Protocol::Light, vec![]).await, Err(RequestError::Refused));
+    assert_eq!(client.request(peer, Protocol::Light, vec![]).await, Err(RequestError::Refused));
 
     let (net, _events) = (client.net.clone(), client.events);
     within(client.net.close()).await;
@@ -161,7 +164,7 @@ async fn a_silent_application_times_out_and_others_are_served_meanwhile() {
         }
         drop(first);
     });
-    assert_eq!(client.ask(peer, Protocol::Light, vec![2]).await, Ok(vec![9]));
+    assert_eq!(client.request(peer, Protocol::Light, vec![2]).await, Ok(vec![9]));
     within(net.close()).await;
     within(answers).await.unwrap();
 }
@@ -169,19 +172,19 @@ async fn a_silent_application_times_out_and_others_are_served_meanwhile() {
 #[tokio::test]
 async fn dials_fail_for_the_right_reason() {
     let server = Node::new(config());
-    let stranger = Node::new(config());
+    let other = Node::new(config());
     let addr = server.listen("/ip4/127.0.0.1/tcp/0").await;
     let bare: tequio_p2p::Multiaddr = addr.iter().take(2).collect();
 
     assert!(matches!(within(server.net.dial(addr.clone())).await, Err(DialError::OwnAddress)));
-    let wrong = tequio_p2p::identity::with_peer(bare.clone(), stranger.id());
+    let wrong = tequio_p2p::identity::with_peer(bare.clone(), other.id());
     let client = Node::new(config());
     assert!(matches!(within(client.net.dial(wrong)).await, Err(DialError::WrongPeer(_))));
     let unsupported = "/ip4/127.0.0.1/udp/1".parse().unwrap();
     let error = within(client.net.dial(unsupported)).await.unwrap_err();
     assert!(matches!(error, DialError::Unsupported(_)), "{error:?}");
-    let nobody = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
-    assert!(matches!(within(client.net.dial(nobody)).await, Err(DialError::Failed(_))));
+    let unused = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+    assert!(matches!(within(client.net.dial(unused)).await, Err(DialError::Failed(_))));
     let error =
         within(client.net.listen("/ip4/127.0.0.1/udp/0".parse().unwrap())).await.unwrap_err();
     assert!(matches!(error, ListenError::Unsupported(_)), "{error:?}");
@@ -211,7 +214,7 @@ async fn two_hundred_requests_at_once_are_all_answered() {
     let addr = server.listen("/ip4/127.0.0.1/tcp/0").await;
     let client = Node::new(config());
     let (peer, _) = within(client.net.dial(addr)).await.unwrap();
-    let requests = (0..200u8).map(|n| client.ask(peer, Protocol::Work, vec![n; 5000]));
+    let requests = (0..200u8).map(|n| client.request(peer, Protocol::Work, vec![n; 5000]));
     for (n, answer) in within(futures::future::join_all(requests)).await.into_iter().enumerate() {
         assert_eq!(answer, Ok(vec![n as u8; 5000]), "request {n}");
     }

@@ -59,12 +59,12 @@ async fn a_silent_address_costs_the_stagger_and_its_dial_is_given_up() {
     println!("given up after {:?}", began.elapsed());
     assert!(began.elapsed() < SILENT_DIAL, "{:?}", began.elapsed());
     // A cancelled dial is no failure.
-    assert_eq!(client.ask(server.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
-    assert!(client.events.try_recv().is_err(), "nothing else is told");
+    assert_eq!(client.request(server.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
+    assert!(client.events.try_recv().is_err(), "no other event is emitted");
 }
 
 #[tokio::test]
-async fn a_silent_datagram_socket_costs_no_more() {
+async fn a_silent_udp_address_costs_no_more() {
     let server = Node::new(config());
     let tcp = server.listen("/ip4/127.0.0.1/tcp/0").await;
     let hole = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -77,7 +77,7 @@ async fn a_silent_datagram_socket_costs_no_more() {
 }
 
 #[tokio::test]
-async fn where_the_first_address_works_no_other_is_dialled() {
+async fn no_other_address_is_dialled_if_the_first_works() {
     let server = Node::new(config());
     let quic = server.listen("/ip4/127.0.0.1/udp/0/quic-v1").await;
     // If the machine is so busy that a handshake takes longer than the attempt delay, the second
@@ -88,7 +88,7 @@ async fn where_the_first_address_works_no_other_is_dialled() {
         let mut client = with_persistent_peers(vec![second, quic.clone()]).await;
         assert_eq!(client.until(connected).await, Path::Direct(TransportKind::Quic));
         if began.elapsed() < CONNECTION_ATTEMPT_DELAY {
-            assert_eq!(client.ask(server.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
+            assert_eq!(client.request(server.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
             within(client.net.close()).await;
             assert!(futures::FutureExt::now_or_never(hole.accept()).is_none());
             return;
@@ -97,7 +97,7 @@ async fn where_the_first_address_works_no_other_is_dialled() {
 }
 
 #[tokio::test]
-async fn of_addresses_that_all_work_one_connection_remains() {
+async fn one_connection_remains_if_all_addresses_work() {
     let mut server = Node::new(config());
     let mut addrs = vec![server.listen("/ip4/127.0.0.1/udp/0/quic-v1").await];
     for listen in ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/tcp/0/ws"] {
@@ -105,7 +105,7 @@ async fn of_addresses_that_all_work_one_connection_remains() {
     }
     let mut client = with_persistent_peers(addrs).await;
     let path = client.until(connected).await;
-    assert_eq!(client.ask(server.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
+    assert_eq!(client.request(server.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
     server.until(connected).await;
     assert_eq!(client.net.peer(server.id()).unwrap().path, path);
     // If there were another connection, its end would be a path change.

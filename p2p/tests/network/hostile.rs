@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use libp2p::{StreamProtocol, Swarm, SwarmBuilder, noise, swarm::SwarmEvent, tcp, yamux};
+use libp2p::{StreamProtocol, Swarm, SwarmBuilder, identify, noise, swarm::SwarmEvent, tcp, yamux};
 use tequio_core::types::NodeId;
 use tequio_p2p::{DialError, DisconnectReason, Event, Protocol, Rate, RequestError};
 
-use crate::{Node, config, within};
+use crate::{Node, config, until_peer, within};
 
 /// A peer that opens and accepts bare substreams.
 fn raw() -> Swarm<libp2p_stream::Behaviour> {
@@ -105,7 +105,7 @@ async fn a_response_above_the_cap_is_refused_unread() {
         [too_large.clone(), too_large, RequestError::Malformed, RequestError::ConnectionLost]
     {
         assert_eq!(
-            client.ask(peer, Protocol::GetTransactions, b"names".to_vec()).await,
+            client.request(peer, Protocol::GetTransactions, b"names".to_vec()).await,
             Err(expected)
         );
     }
@@ -113,12 +113,12 @@ async fn a_response_above_the_cap_is_refused_unread() {
 }
 
 async fn flood(client: &Node, peer: NodeId, count: usize) -> Vec<Result<Vec<u8>, RequestError>> {
-    let requests = (0..count).map(|_| client.ask(peer, Protocol::Light, vec![0]));
+    let requests = (0..count).map(|_| client.request(peer, Protocol::Light, vec![0]));
     within(futures::future::join_all(requests)).await
 }
 
 #[tokio::test]
-async fn a_flooding_peer_is_held_back_then_refused_then_cut_off() {
+async fn a_flooding_peer_is_delayed_then_refused_then_disconnected() {
     let mut strict = config();
     strict.rates.delay_max = Duration::from_millis(200);
     strict.rates.strikes_max = 10;
@@ -136,7 +136,7 @@ async fn a_flooding_peer_is_held_back_then_refused_then_cut_off() {
     // Slightly above the rate: every request is answered, with a delay.
     let start = std::time::Instant::now();
     for n in 0..8 {
-        assert_eq!(client.ask(peer, Protocol::Light, vec![n]).await, Ok(vec![n]));
+        assert_eq!(client.request(peer, Protocol::Light, vec![n]).await, Ok(vec![n]));
     }
     assert!(start.elapsed() >= Duration::from_millis(50), "held back: {:?}", start.elapsed());
 
@@ -170,11 +170,11 @@ async fn a_flooding_peer_is_held_back_then_refused_then_cut_off() {
         Err(error) => assert!(matches!(error, DialError::Failed(_)), "{error:?}"),
     }
     assert_eq!(server.net.peer(client.id()), None);
-    assert_eq!(bystander.ask(peer, Protocol::Light, vec![7]).await, Ok(vec![7]));
+    assert_eq!(bystander.request(peer, Protocol::Light, vec![7]).await, Ok(vec![7]));
 }
 
 #[tokio::test]
-async fn bytes_are_limited_as_requests_are() {
+async fn bytes_are_rate_limited_like_requests() {
     let mut strict = config();
     strict.rates.delay_max = Duration::from_secs(1);
     let rate =
@@ -186,12 +186,12 @@ async fn bytes_are_limited_as_requests_are() {
     let (peer, _) = within(client.net.dial(addr)).await.unwrap();
     // Four megabytes up and down at one per second: the first request passes, the next would have
     // to wait too long.
-    assert!(client.ask(peer, Protocol::Work, vec![0; 4 << 20]).await.is_ok());
-    assert_eq!(client.ask(peer, Protocol::Work, vec![]).await, Err(RequestError::Throttled));
+    assert!(client.request(peer, Protocol::Work, vec![0; 4 << 20]).await.is_ok());
+    assert_eq!(client.request(peer, Protocol::Work, vec![]).await, Err(RequestError::Throttled));
 }
 
 #[tokio::test]
-async fn an_application_that_is_full_says_busy() {
+async fn an_overloaded_application_answers_busy() {
     // The application takes the requests and never answers; each holds its share of the queue.
     let (net, mut events) = tequio_p2p::spawn(config()).unwrap();
     let addr = within(net.listen("/ip4/127.0.0.1/tcp/0".parse().unwrap())).await.unwrap();
@@ -222,4 +222,29 @@ async fn an_application_that_is_full_says_busy() {
     for other in within(futures::future::join_all(others)).await {
         assert_eq!(other.unwrap(), Ok(vec![1]));
     }
+}
+
+/// A peer whose identify message is too long stays connected, and the cause is known.
+#[tokio::test]
+async fn a_peer_that_cannot_be_identified_is_recorded_with_the_cause() {
+    let server = Node::new(config());
+    let addr = server.listen("/ip4/127.0.0.1/tcp/0").await;
+    let mut swarm = SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|keys| {
+            let config = identify::Config::new("tequio/1".into(), keys.public());
+            identify::Behaviour::new(config.with_agent_version("x".repeat(5000)))
+        })
+        .unwrap()
+        .with_swarm_config(|c| c.with_idle_connection_timeout(Duration::from_secs(60)))
+        .build();
+    let id = tequio_p2p::identity::node_id(swarm.local_peer_id()).unwrap();
+    swarm.dial(addr).unwrap();
+    tokio::spawn(async move { while swarm.next().await.is_some() {} });
+    let peer = until_peer(&server, id, |peer| peer.identify_error.is_some()).await;
+    assert_eq!(peer.agent, None);
+    let cause = peer.identify_error.unwrap();
+    assert!(cause.starts_with("message with") && cause.contains("4096"), "{cause}");
 }

@@ -112,11 +112,11 @@ async fn detects_silence_over(listen: &str) {
     let (mut server, mut client) = (node(), node());
     let wire = PartitionProxy::to(&server.listen(listen).await).await;
     within(client.net.dial(wire.addr.clone())).await.unwrap();
-    assert_eq!(client.ask(server.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
+    assert_eq!(client.request(server.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
     wire.cut.send(true).unwrap();
     let began = Instant::now();
     let reasons = futures::join!(server.until(disconnected), client.until(disconnected));
-    println!("{listen}: noticed by both after {:?}: {reasons:?}", began.elapsed());
+    println!("{listen}: detected by both after {:?}: {reasons:?}", began.elapsed());
     assert!(began.elapsed() < DETECTION_MAX, "{:?}", began.elapsed());
     assert_eq!(reasons, (DisconnectReason::Unresponsive, DisconnectReason::Unresponsive));
 }
@@ -180,5 +180,5 @@ async fn an_idle_connection_to_a_live_peer_stays_open() {
     parted.until(disconnected).await;
     let more = client.events.recv().now_or_never();
     assert!(more.is_none(), "{more:?}");
-    assert_eq!(client.ask(server.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
+    assert_eq!(client.request(server.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
 }

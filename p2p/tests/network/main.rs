@@ -18,7 +18,7 @@ use std::{
 };
 
 use tequio_core::types::NodeId;
-use tequio_p2p::{Config, Event, Multiaddr, Network, Protocol, spawn};
+use tequio_p2p::{Config, Event, Multiaddr, Network, PeerInfo, Protocol, spawn};
 use tokio::sync::mpsc;
 
 /// Far above the duration of any step, even on a busy machine: a process with a hundredth of a core
@@ -98,7 +98,7 @@ impl Node {
         .await
     }
 
-    async fn ask(
+    async fn request(
         &self,
         peer: NodeId,
         protocol: Protocol,
@@ -106,6 +106,19 @@ impl Node {
     ) -> Result<Vec<u8>, tequio_p2p::RequestError> {
         within(self.net.request(peer, protocol, body, REQUEST)).await
     }
+}
+
+/// Waits until the node's entry of a peer satisfies the predicate. Identify has no event.
+async fn until_peer(node: &Node, peer: NodeId, holds: impl Fn(&PeerInfo) -> bool) -> PeerInfo {
+    within(async {
+        loop {
+            if let Some(info) = node.net.peer(peer).filter(&holds) {
+                return info;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {

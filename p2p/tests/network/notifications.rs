@@ -79,7 +79,7 @@ async fn connected() -> (Member, Member) {
 }
 
 #[tokio::test]
-async fn messages_come_whole_and_in_order_both_ways() {
+async fn messages_arrive_complete_and_in_order_in_both_directions() {
     let (mut a, mut b) = connected().await;
     let lens = [4, 200, 16 * 1024, 5, 300_000, 4, LEN_MAX, 17];
     for (n, len) in lens.into_iter().enumerate() {
@@ -213,7 +213,7 @@ async fn invalid_lengths_end_the_stream_and_other_peers_are_not_read() {
     let (mut b, mut seen) = Member::new();
     let addr = b.listen().await;
     let mut swarm = raw();
-    let stranger = tequio_p2p::identity::node_of(
+    let raw_peer = tequio_p2p::identity::node_of(
         &addr.iter().take(2).collect::<Multiaddr>().with_p2p(*swarm.local_peer_id()).unwrap(),
     )
     .unwrap();
@@ -232,13 +232,13 @@ async fn invalid_lengths_end_the_stream_and_other_peers_are_not_read() {
     let _ = stream.flush().await;
     assert_eq!(within(stream.read(&mut [0])).await.unwrap_or(0), 0);
 
-    b.net.set_consensus_peers([stranger]);
+    b.net.set_consensus_peers([raw_peer]);
     for len in [0, LEN_MAX as u32 + 1, u32::MAX] {
         let mut stream = within(control.open_stream(peer, NAME)).await.unwrap();
         stream.write_all(b"\x02\0\0\0ok").await.unwrap();
         stream.write_all(&len.to_le_bytes()).await.unwrap();
         stream.flush().await.unwrap();
-        assert_eq!(b.next_notification().await, (stranger, b"ok".to_vec()));
+        assert_eq!(b.next_notification().await, (raw_peer, b"ok".to_vec()));
         assert_eq!(within(stream.read(&mut [0])).await.unwrap_or(0), 0, "length {len}");
     }
     // Truncated inside a length, and inside a body: no message.
@@ -252,11 +252,11 @@ async fn invalid_lengths_end_the_stream_and_other_peers_are_not_read() {
     let mut stream = within(control.open_stream(peer, NAME)).await.unwrap();
     stream.write_all(b"\x03\0\0\0yes").await.unwrap();
     stream.flush().await.unwrap();
-    assert_eq!(b.next_notification().await, (stranger, b"yes".to_vec()));
+    assert_eq!(b.next_notification().await, (raw_peer, b"yes".to_vec()));
     within(async {
         loop {
             if let Ok(Event::RateLimited { peer, .. }) = seen.try_recv() {
-                assert_eq!(peer, stranger);
+                assert_eq!(peer, raw_peer);
                 return;
             }
             if let Ok(mut stream) = control.open_stream(peer, NAME).await {

@@ -17,7 +17,7 @@ async fn a_peer_that_restarts_on_its_port_is_found_again() {
 
     for round in 0..3 {
         client.until(|e| matches!(e, Event::Connected { .. }).then_some(())).await;
-        assert_eq!(client.ask(server_id, Protocol::Sync, vec![round]).await, Ok(vec![round]));
+        assert_eq!(client.request(server_id, Protocol::Sync, vec![round]).await, Ok(vec![round]));
         within(server.net.close()).await;
         client.until(|e| matches!(e, Event::Disconnected { .. }).then_some(())).await;
         server = Node::new(Config::new(key));
@@ -53,8 +53,16 @@ async fn two_mutually_persistent_peers_stay_connected() {
         a.until(|e| matches!(e, Event::Connected { .. }).then_some(())).await;
         b.until(|e| matches!(e, Event::Connected { .. }).then_some(())).await;
         for n in 0..20 {
-            assert_eq!(a.ask(b.id(), Protocol::Work, vec![n]).await, Ok(vec![n]), "round {round}");
-            assert_eq!(b.ask(a.id(), Protocol::Work, vec![n]).await, Ok(vec![n]), "round {round}");
+            assert_eq!(
+                a.request(b.id(), Protocol::Work, vec![n]).await,
+                Ok(vec![n]),
+                "round {round}"
+            );
+            assert_eq!(
+                b.request(a.id(), Protocol::Work, vec![n]).await,
+                Ok(vec![n]),
+                "round {round}"
+            );
         }
         for node in [&mut a, &mut b] {
             while let Ok(event) = node.events.try_recv() {
@@ -65,20 +73,20 @@ async fn two_mutually_persistent_peers_stay_connected() {
 }
 
 #[tokio::test]
-async fn a_crowd_from_one_address_is_turned_away() {
+async fn connections_above_the_limit_per_address_are_refused() {
     let mut small = config();
     small.limits.inbound_per_ip = 2;
     let server = Node::new(small);
     let addr = server.listen("/ip4/127.0.0.1/tcp/0").await;
-    let guests = [Node::new(config()), Node::new(config())];
-    for guest in &guests {
-        within(guest.net.dial(addr.clone())).await.unwrap();
+    let clients = [Node::new(config()), Node::new(config())];
+    for client in &clients {
+        within(client.net.dial(addr.clone())).await.unwrap();
     }
     let third = Node::new(config());
     assert!(within(third.net.dial(addr.clone())).await.is_err());
-    let [first, second] = guests;
+    let [first, second] = clients;
     within(first.net.close()).await;
     // The slot is free once the server has detected the disconnect.
     within(async { while third.net.dial(addr.clone()).await.is_err() {} }).await;
-    assert_eq!(second.ask(server.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
+    assert_eq!(second.request(server.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
 }

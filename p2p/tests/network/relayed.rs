@@ -4,7 +4,7 @@ use tequio_p2p::{
     Config, Event, ListenError, Multiaddr, Path, Protocol, RelayLimits, TransportKind,
 };
 
-use crate::{Node, config, pattern, secret, within};
+use crate::{Node, config, pattern, secret, until_peer, within};
 
 fn relay_config(key: [u8; 32]) -> Config {
     let mut config = Config::new(key);
@@ -44,7 +44,7 @@ async fn circuit_over(listen: &str, transport: TransportKind) {
     for round in 0..10u8 {
         let mut body = pattern(4 << 20);
         body[0] = round;
-        let answer = client.ask(target.id(), Protocol::Work, body.clone()).await.unwrap();
+        let answer = client.request(target.id(), Protocol::Work, body.clone()).await.unwrap();
         assert!(answer == body, "round {round}");
     }
     let traffic = client.net.traffic();
@@ -81,7 +81,7 @@ async fn a_reservation_is_made_again_after_the_relay_restarts() {
         target.until(is_listening).await;
         let client = Node::new(config());
         within(client.net.dial(via(&relay_addr, &target))).await.unwrap();
-        assert_eq!(client.ask(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
+        assert_eq!(client.request(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
     }
 }
 
@@ -131,11 +131,11 @@ async fn the_direct_path_takes_over_from_the_circuit() {
     );
     // The relay is no longer needed.
     within(relay.net.close()).await;
-    assert_eq!(client.ask(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
+    assert_eq!(client.request(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
 }
 
 #[tokio::test]
-async fn a_persistent_peer_behind_a_relay_is_reached_directly_once_that_works() {
+async fn a_persistent_peer_behind_a_relay_is_reached_directly_once_possible() {
     let relay = Node::new(relay_config(secret()));
     let relay_addr = relay.listen("/ip4/127.0.0.1/tcp/0").await;
     let target = Node::new(config());
@@ -155,11 +155,11 @@ async fn a_persistent_peer_behind_a_relay_is_reached_directly_once_that_works() 
     // The target becomes reachable, and advertises it by itself.
     target.listen("/ip4/127.0.0.1/tcp/0/ws").await;
     assert_eq!(client.until(path_of).await, Path::Direct(TransportKind::WebSocket));
-    assert_eq!(client.ask(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
+    assert_eq!(client.request(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
 }
 
 #[tokio::test]
-async fn a_relay_keeps_to_its_limits() {
+async fn a_relay_enforces_its_limits() {
     let mut limited = relay_config(secret());
     limited.relay =
         Some(RelayLimits { reservations: 1, circuit_bytes: 1 << 20, ..RelayLimits::default() });
@@ -173,7 +173,7 @@ async fn a_relay_keeps_to_its_limits() {
     let mut client = Node::new(config());
     within(client.net.dial(via(&relay_addr, &target))).await.unwrap();
     assert!(
-        client.ask(target.id(), Protocol::Work, vec![0; 2 << 20]).await.is_err(),
+        client.request(target.id(), Protocol::Work, vec![0; 2 << 20]).await.is_err(),
         "more than the circuit may carry"
     );
     client
@@ -189,4 +189,41 @@ async fn an_ordinary_node_relays_nothing() {
     let addr = node.listen("/ip4/127.0.0.1/tcp/0").await;
     let refused = within(Node::new(config()).net.listen(circuit(&addr))).await;
     assert!(matches!(refused, Err(ListenError::Failed { .. })), "{refused:?}");
+}
+
+/// Regression: a node with reservations at relays that have many addresses exceeded the limit of
+/// the identify message. Its peers knew neither its agent nor its addresses.
+#[tokio::test]
+async fn a_node_behind_relays_with_many_addresses_is_identified() {
+    let target = Node::new(config());
+    let direct = target.listen("/ip4/127.0.0.1/tcp/0").await;
+    let mut relays = Vec::new();
+    for relay in 0..3 {
+        let mut config = relay_config(secret());
+        config.external_addrs = (1..=20)
+            .map(|port| format!("/dns4/relay-{relay}.region.example/tcp/{port}/tls/ws"))
+            .map(|addr| addr.parse().unwrap())
+            .collect();
+        let relay = Node::new(config);
+        let addr = relay.listen("/ip4/127.0.0.1/tcp/0").await;
+        within(target.net.listen(circuit(&addr))).await.unwrap();
+        relays.push(relay);
+    }
+
+    let client = Node::new(config());
+    within(client.net.dial(direct.clone())).await.unwrap();
+    let peer = until_peer(&client, target.id(), |peer| {
+        peer.agent.is_some() || peer.identify_error.is_some()
+    })
+    .await;
+    assert_eq!(peer.identify_error, None);
+    assert!(peer.agent.is_some_and(|agent| agent.starts_with("tequio/")));
+    let named = |addr: &Multiaddr| tequio_p2p::identity::with_peer(addr.clone(), target.id());
+    assert!(peer.addrs.iter().any(|addr| named(addr) == direct), "{:?}", peer.addrs);
+    for relay in &relays {
+        let id = tequio_p2p::identity::peer_id(relay.id()).unwrap().to_string();
+        assert!(peer.addrs.iter().any(|a| a.to_string().contains(&id)), "{:?}", peer.addrs);
+    }
+    let forms: std::collections::BTreeSet<_> = peer.addrs.iter().map(named).collect();
+    assert_eq!(forms.len(), peer.addrs.len(), "each address once: {:?}", peer.addrs);
 }

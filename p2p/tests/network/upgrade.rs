@@ -87,7 +87,7 @@ async fn requests_under_way_on_the_circuit_are_answered_and_then_it_closes() {
     let began = Instant::now();
     let before = client.net.traffic().of(TransportKind::WebSocket).sent;
     while began.elapsed() < standby * 10 {
-        assert_eq!(client.ask(target, Protocol::Work, vec![2; 1000]).await, Ok(vec![2; 1000]));
+        assert_eq!(client.request(target, Protocol::Work, vec![2; 1000]).await, Ok(vec![2; 1000]));
     }
     assert!(client.net.traffic().of(TransportKind::WebSocket).sent > before + 1000);
     assert_eq!(relay.net.relay_stats().circuits_open, 1, "the circuit is in use");
@@ -103,13 +103,13 @@ async fn requests_under_way_on_the_circuit_are_answered_and_then_it_closes() {
         }
     })
     .await;
-    assert_eq!(client.ask(target, Protocol::Sync, vec![3]).await, Ok(vec![3]));
+    assert_eq!(client.request(target, Protocol::Sync, vec![3]).await, Ok(vec![3]));
     assert!(client.events.try_recv().is_err(), "its end changes no path");
 }
 
 /// This is how a tab reaches the coordinator of a job.
 #[tokio::test]
-async fn a_peer_that_was_dialled_through_a_relay_is_reached_directly_once_it_says_where() {
+async fn a_peer_dialled_through_a_relay_is_reached_directly_once_it_advertises_an_address() {
     let (_relay, relay_addr) = relay().await;
     let target = Node::new(config());
     within(target.net.listen(format!("{relay_addr}/p2p-circuit").parse().unwrap())).await.unwrap();
@@ -119,11 +119,11 @@ async fn a_peer_that_was_dialled_through_a_relay_is_reached_directly_once_it_say
     target.listen("/ip4/127.0.0.1/tcp/0/ws").await;
     let (path, _, reason) = path_to(&mut client, target.id()).await;
     assert_eq!((path, reason), (DIRECT, Some(PathReason::Proven)));
-    assert_eq!(client.ask(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
+    assert_eq!(client.request(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
 }
 
 #[tokio::test]
-async fn when_the_direct_path_is_cut_the_circuit_takes_over_and_the_direct_path_comes_back() {
+async fn when_the_direct_path_is_cut_the_circuit_takes_over_until_it_is_restored() {
     let (relay, relay_addr) = relay().await;
     let mut target = Node::new(config());
     within(target.net.listen(format!("{relay_addr}/p2p-circuit").parse().unwrap())).await.unwrap();
@@ -143,7 +143,7 @@ async fn when_the_direct_path_is_cut_the_circuit_takes_over_and_the_direct_path_
     if addr == wire.addr {
         wire.cut.send(true).unwrap();
     } else {
-        panic!("the upgrade went by {addr}");
+        panic!("the upgrade used {addr}");
     }
     let (path, _, reason) = path_to(&mut client, target.id()).await;
     let silent = PathReason::Lost(DisconnectReason::Unresponsive);
@@ -151,9 +151,9 @@ async fn when_the_direct_path_is_cut_the_circuit_takes_over_and_the_direct_path_
         path == relayed && (reason == Some(silent) || reason == Some(PathReason::Unanswered)),
         "{path:?}"
     );
-    assert_eq!(client.ask(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
+    assert_eq!(client.request(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
     // Its other address is not cut.
     let (path, _, reason) = path_to(&mut client, target.id()).await;
     assert_eq!((path, reason), (DIRECT, Some(PathReason::Proven)));
-    assert_eq!(client.ask(target.id(), Protocol::Sync, vec![2]).await, Ok(vec![2]));
+    assert_eq!(client.request(target.id(), Protocol::Sync, vec![2]).await, Ok(vec![2]));
 }

@@ -129,11 +129,11 @@ mod tests {
         let f = |s| Fingerprint(hex::decode(s).unwrap().try_into().unwrap());
         let client = f("3e79af40d6059617a0d83b83a52ce73b0c1f37a72c6043ad2969e2351bdca870");
         let server = f("30fc9f469c207419dfdd0aab5f27a86c973c94e40548db9375cca2e915973b99");
-        let want = concat!(
+        let expected = concat!(
             "6c69627032702d7765627274632d6e6f6973653a12203e79af40d6059617a0d8",
             "3b83a52ce73b0c1f37a72c6043ad2969e2351bdca870122030fc9f469c207419",
             "dfdd0aab5f27a86c973c94e40548db9375cca2e915973b99",
         );
-        assert_eq!(prologue(&client, &server), hex::decode(want).unwrap());
+        assert_eq!(prologue(&client, &server), hex::decode(expected).unwrap());
     }
 }

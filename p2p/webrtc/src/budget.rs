@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn output_slows_down_when_there_is_much() {
+    fn queued_output_above_the_limit_shrinks_the_outboxes() {
         let budget = Budget::new(Pool::new(0));
         budget.queued(OUTPUT_MAX + 1);
         assert_eq!(budget.outbox_max(), OUTBOX_MIN);

@@ -87,7 +87,7 @@ pub fn framing(bytes: &[u8]) {
     let Some((step, bytes)) = bytes.split_first() else { return };
     let cut = frames(bytes.chunks(usize::from(*step) + 1));
     let whole = frames(std::iter::once(bytes));
-    assert_eq!(cut, whole, "where messages are cut makes a difference");
+    assert_eq!(cut, whole, "the result depends on the message boundaries");
     for frame in whole.0.iter().filter(|frame| frame.payload.len() <= MAX_PAYLOAD) {
         let encoded = frame::encode(frame.flag, &frame.payload, frame.window);
         assert!(encoded.len() <= MAX_MESSAGE);
@@ -132,7 +132,7 @@ pub fn session_description(bytes: &[u8]) {
     assert_eq!(sdp::fingerprint(&answer), Some(fingerprint));
     assert_eq!(sdp::attribute(&answer, "ice-ufrag"), Some(password));
     assert_eq!(sdp::attribute(&answer, "ice-pwd"), Some(password));
-    assert_eq!(answer.lines().count(), 16, "what a remote chose has made a line of its own");
+    assert_eq!(answer.lines().count(), 16, "a value of the remote added a line");
     assert!(answer.lines().all(|line| line.as_bytes().get(1) == Some(&b'=')));
     let candidate = format!("1 1 UDP 1 {} {} typ host", server.ip(), server.port());
     assert_eq!(sdp::attribute(&answer, "candidate"), Some(candidate.as_str()));
@@ -147,7 +147,7 @@ pub fn signalling(bytes: &[u8]) {
     while let Ok(Some(message)) = block_on(message::read(&mut stream)) {
         let encoded = message.encode();
         let again = block_on(message::read(&mut futures::io::Cursor::new(&encoded)));
-        assert_eq!(again, Ok(Some(message.clone())), "what is written is not what is read");
+        assert_eq!(again, Ok(Some(message.clone())), "the read message differs");
         let is_candidate = matches!(message, Message::Candidate(_));
         match exchange.receive(Some(message)) {
             Ok(Received::Description { sdp, window }) => {

@@ -68,7 +68,7 @@ impl IceServers {
     /// Replaces the list.
     ///
     /// # Errors
-    /// As [`check_ice_servers`]; the list then stays unchanged.
+    /// Like [`check_ice_servers`]; the list then stays unchanged.
     pub fn set(&self, servers: Vec<IceServer>) -> Result<(), BadIceServers> {
         check_ice_servers(&servers)?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = servers;
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_take_passes_and_the_rest_does_not() {
+    fn only_ice_servers_that_browsers_accept_are_valid() {
         let url = "turn:198.51.100.1:3478?transport=udp";
         let good = server(&[
             "stun:relay.example",

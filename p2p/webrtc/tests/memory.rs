@@ -43,7 +43,7 @@ async fn come_and_go(server: &mut peer::Server) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_gone_leaves_nothing_and_a_flood_costs_nothing() {
+async fn closed_connections_and_floods_do_not_grow_memory() {
     // Without rate limits, which would only make the test slow.
     let many =
         Config { handshake_burst_per_source: 10_000, handshake_burst: 10_000, ..Config::default() };

@@ -114,18 +114,18 @@ mod tests {
     fn connected_nodes_take_turns() {
         let mut upstreams = three();
         let now = Instant::now();
-        let asked: Vec<_> = (0..6).filter_map(|_| upstreams.pick(&[], now)).collect();
-        assert_eq!(asked, [1, 2, 3, 1, 2, 3].map(id));
+        let picked: Vec<_> = (0..6).filter_map(|_| upstreams.pick(&[], now)).collect();
+        assert_eq!(picked, [1, 2, 3, 1, 2, 3].map(id));
         upstreams.set_connected(id(2), false);
         upstreams.set_connected(id(9), true);
-        let asked: Vec<_> = (0..4).filter_map(|_| upstreams.pick(&[], now)).collect();
-        assert_eq!(asked, [1, 3, 1, 3].map(id));
+        let picked: Vec<_> = (0..4).filter_map(|_| upstreams.pick(&[], now)).collect();
+        assert_eq!(picked, [1, 3, 1, 3].map(id));
         assert_eq!(upstreams.count(now), (3, 2));
         assert_eq!(Upstreams::new(vec![]).pick(&[], now), None);
     }
 
     #[test]
-    fn a_failing_node_rests_longer_each_time_but_is_the_last_resort() {
+    fn a_failing_node_gets_longer_backoff_and_is_used_last() {
         let mut upstreams = three();
         let now = Instant::now();
         upstreams.failed(id(1), now);

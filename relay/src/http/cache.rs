@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_with_a_hash_are_for_ever() {
+    fn only_files_with_a_hash_in_their_name_are_immutable() {
         for path in [
             "/assets/main-0123456789abcdef.js",
             "/a-b-fedcba9876543210.wasm",

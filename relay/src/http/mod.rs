@@ -55,12 +55,11 @@ use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
 /// The permissions of the page, and of any page that uses the package: its own scripts and workers,
 /// WebAssembly, and connections to relays anywhere. The policy does not restrict WebRTC.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' \
-                                           'wasm-unsafe-eval'; \
-    worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; \
-    font-src 'self'; \
-    connect-src 'self' ws: wss: http: https:; manifest-src 'self'; base-uri 'none'; form-action \
-    'none'; \
-    frame-ancestors 'none'";
+                                           'wasm-unsafe-eval'; worker-src 'self' blob:; style-src \
+                                           'self' 'unsafe-inline'; img-src 'self' data: blob:; \
+                                           font-src 'self'; connect-src 'self' ws: wss: http: \
+                                           https:; manifest-src 'self'; base-uri 'none'; \
+                                           form-action 'none'; frame-ancestors 'none'";
 
 /// Path of the document with the addresses.
 pub const WELL_KNOWN_PATH: &str = "/.well-known/tequio.json";

@@ -95,7 +95,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_millis(200);
 
     #[tokio::test]
-    async fn a_client_that_reads_nothing_is_cut_off_and_a_slow_one_is_not() {
+    async fn a_client_that_reads_nothing_is_disconnected_and_a_slow_one_is_not() {
         let (server, mut client) = duplex(8);
         let mut server = WriteTimeout::new(server, TIMEOUT);
         assert_eq!(server.write_all(&[1; 64]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);

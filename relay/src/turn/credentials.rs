@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn passwords_follow_from_user_names_and_end_with_them() {
+    fn passwords_derive_from_user_names_and_expire_with_them() {
         let issuer = of(7);
         let credential = issuer.issue(NOW, 1);
         assert!(credential.username.starts_with("1700086400:"), "{}", credential.username);

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_gives_its_rate_and_one_second_at_once() {
+    fn a_bucket_allows_its_rate_and_a_burst_of_one_second() {
         let start = Instant::now();
         let mut bucket = Bucket::full(1000, start);
         assert!(bucket.has(1000, start));

@@ -267,12 +267,12 @@ impl Machine {
 
     /// The requested lifetime, within the limit.
     fn lifetime(&self, request: &Message<'_>) -> Duration {
-        let asked = request
+        let requested = request
             .attribute::<Lifetime>()
             .map(|lifetime| Duration::from_secs(lifetime.seconds().into()));
-        asked
+        requested
             .ok()
-            .filter(|asked| !asked.is_zero())
+            .filter(|requested| !requested.is_zero())
             .unwrap_or(self.limits.lifetime)
             .min(self.limits.lifetime)
     }

@@ -189,7 +189,7 @@ impl Shared {
 
 /// Serves the clients until the server stops.
 async fn run(shared: Arc<Shared>) {
-    let strangers = rate_limit(NEW_CLIENT_REQUESTS_PER_S);
+    let new_clients = rate_limit(NEW_CLIENT_REQUESTS_PER_S);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut buffer = vec![0; DATAGRAM_LEN_MAX];
@@ -209,7 +209,7 @@ async fn run(shared: Arc<Shared>) {
         match received {
             Ok((len, client)) if len < DATAGRAM_LEN_MAX => shared.step(|machine, now| {
                 // A flood of requests slows down only clients that have no allocation yet.
-                if machine.has_allocation(client) || strangers.check(client.ip()).is_ok() {
+                if machine.has_allocation(client) || new_clients.check(client.ip()).is_ok() {
                     machine.on_client_datagram(client, &buffer[..len], now);
                 }
             }),

@@ -142,7 +142,7 @@ mod tests {
     ];
 
     #[test]
-    fn only_the_public_internet_by_default() {
+    fn only_public_addresses_are_permitted_by_default() {
         let targets = TargetPolicy::default();
         let lan = TargetPolicy { allow_private: true, ..TargetPolicy::default() };
         for ip in PUBLIC {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn never_the_relays_own_ports() {
+    fn the_relays_own_ports_are_refused() {
         let own = TargetPolicy {
             own: vec![[198, 51, 100, 1].into()],
             own_ports: vec![4820],
@@ -178,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn never_another_address_of_this_machine() {
+    fn other_addresses_of_this_machine_are_refused() {
         let mut targets = TargetPolicy {
             own: vec![[1, 1, 1, 1].into()],
             own_ports: vec![3478],
             ..TargetPolicy::default()
         };
-        assert!(targets.permits(at("1.1.1.2")), "a stranger's");
+        assert!(targets.permits(at("1.1.1.2")), "an address of another machine");
         targets.interfaces = vec![[1, 1, 1, 2].into(), [10, 0, 0, 2].into()];
         assert!(!targets.permits(at("1.1.1.2")) && !targets.permits(at("10.0.0.2")));
         let lan = TargetPolicy { allow_private: true, ..targets };

@@ -60,7 +60,7 @@ impl TestServer {
         outputs
     }
 
-    fn ask(&mut self, client: SocketAddr, request: &[u8]) -> Vec<u8> {
+    fn exchange(&mut self, client: SocketAddr, request: &[u8]) -> Vec<u8> {
         self.machine.on_client_datagram(client, request, self.now());
         let outputs = self.drain();
         let answer = outputs.into_iter().find_map(|output| match output {
@@ -80,7 +80,7 @@ impl TestServer {
     ) -> u16 {
         let nonce = self.machine.issuer().nonce(client, self.now().unix_s);
         let request = signed(credential, &nonce, method, attributes);
-        code(&self.ask(client, &request))
+        code(&self.exchange(client, &request))
     }
 
     fn allocate(&mut self, client: SocketAddr, credential: &Credential) -> u16 {
@@ -126,186 +126,192 @@ fn peer() -> XorPeerAddress {
 }
 
 #[test]
-fn a_credential_ends_and_with_it_the_allocation() {
-    let mut world = TestServer::new(TurnLimits::default());
-    let credential = world.issue(1);
-    world.after = CREDENTIAL_LIFETIME - Duration::from_secs(1);
-    assert_eq!(world.allocate(client(1), &credential), 0);
-    assert_eq!(world.code(client(1), &credential, REFRESH, &[]), 0);
-    world.after = CREDENTIAL_LIFETIME;
-    assert_eq!(world.code(client(1), &credential, REFRESH, &[]), 401);
-    assert_eq!(world.allocate(client(2), &credential), 401);
-    assert_eq!(world.machine.allocation_count(), 1);
-    world.after += TurnLimits::default().lifetime;
-    world.machine.tick(world.now().at);
-    assert!(matches!(world.drain()[..], [Output::Close { .. }]));
+fn an_expired_credential_cannot_refresh_its_allocation() {
+    let mut server = TestServer::new(TurnLimits::default());
+    let credential = server.issue(1);
+    server.after = CREDENTIAL_LIFETIME - Duration::from_secs(1);
+    assert_eq!(server.allocate(client(1), &credential), 0);
+    assert_eq!(server.code(client(1), &credential, REFRESH, &[]), 0);
+    server.after = CREDENTIAL_LIFETIME;
+    assert_eq!(server.code(client(1), &credential, REFRESH, &[]), 401);
+    assert_eq!(server.allocate(client(2), &credential), 401);
+    assert_eq!(server.machine.allocation_count(), 1);
+    server.after += TurnLimits::default().lifetime;
+    server.machine.tick(server.now().at);
+    assert!(matches!(server.drain()[..], [Output::Close { .. }]));
     assert_eq!(
-        (world.machine.allocation_count(), world.machine.counts().refused_credential),
+        (server.machine.allocation_count(), server.machine.counts().refused_credential),
         (0, 2)
     );
 }
 
 #[test]
-fn a_stale_nonce_and_anothers_credential_are_told_apart() {
-    let mut world = TestServer::new(TurnLimits::default());
-    let (mine, other) = (world.issue(1), world.issue(2));
-    let nonce = world.machine.issuer().nonce(client(2), UNIX_S);
+fn a_stale_nonce_and_the_credential_of_another_client_get_different_errors() {
+    let mut server = TestServer::new(TurnLimits::default());
+    let (own, other) = (server.issue(1), server.issue(2));
+    let nonce = server.machine.issuer().nonce(client(2), UNIX_S);
     let request =
-        signed(&mine, &nonce, ALLOCATE, &[&RequestedTransport::new(RequestedTransport::UDP)]);
-    assert_eq!(code(&world.ask(client(1), &request)), 438, "of another client");
-    let first = world.ask(client(2), &request);
+        signed(&own, &nonce, ALLOCATE, &[&RequestedTransport::new(RequestedTransport::UDP)]);
+    assert_eq!(code(&server.exchange(client(1), &request)), 438, "of another client");
+    let first = server.exchange(client(2), &request);
     assert_eq!(code(&first), 0);
-    assert_eq!(code(&world.ask(client(2), &request)), 0, "the answer was lost: the same again");
-    assert_eq!(world.machine.allocation_count(), 1);
-    assert_eq!(world.allocate(client(2), &mine), 437);
-    assert_eq!(world.code(client(2), &other, REFRESH, &[]), 441);
-    assert_eq!(world.code(client(1), &mine, REFRESH, &[]), 437);
-    assert_eq!(world.code(client(2), &mine, ALLOCATE, &[]), 437);
-    assert_eq!(world.code(client(3), &mine, ALLOCATE, &[]), 400);
     assert_eq!(
-        world.code(
+        code(&server.exchange(client(2), &request)),
+        0,
+        "the answer was lost: the same again"
+    );
+    assert_eq!(server.machine.allocation_count(), 1);
+    assert_eq!(server.allocate(client(2), &own), 437);
+    assert_eq!(server.code(client(2), &other, REFRESH, &[]), 441);
+    assert_eq!(server.code(client(1), &own, REFRESH, &[]), 437);
+    assert_eq!(server.code(client(2), &own, ALLOCATE, &[]), 437);
+    assert_eq!(server.code(client(3), &own, ALLOCATE, &[]), 400);
+    assert_eq!(
+        server.code(
             client(3),
-            &mine,
+            &own,
             ALLOCATE,
             &[&RequestedTransport::new(RequestedTransport::TCP)]
         ),
         442
     );
     assert_eq!(
-        world.code(client(2), &mine, CHANNEL_BIND, &[&ChannelNumber::new(0x5000), &peer()]),
+        server.code(client(2), &own, CHANNEL_BIND, &[&ChannelNumber::new(0x5000), &peer()]),
         400
     );
-    assert_eq!(world.code(client(2), &mine, CREATE_PERMISSION, &[]), 400);
+    assert_eq!(server.code(client(2), &own, CREATE_PERMISSION, &[]), 400);
 }
 
 #[test]
-fn allocations_have_bounds() {
+fn allocations_are_limited_per_address_and_in_total() {
     let limits = TurnLimits {
         allocations: 5,
         allocations_per_ip: 2,
         allocations_per_credential: 3,
         ..Default::default()
     };
-    let mut world = TestServer::new(limits);
-    let credentials: Vec<Credential> = (0..5).map(|n| world.issue(n)).collect();
+    let mut server = TestServer::new(limits);
+    let credentials: Vec<Credential> = (0..5).map(|n| server.issue(n)).collect();
     let from = |ip: u16, port| SocketAddr::new(client(ip).ip(), port);
     let codes =
         [(1, 1, 0), (1, 2, 0), (1, 3, 0), (2, 1, 0), (3, 1, 0), (4, 1, 1), (5, 1, 1), (6, 1, 1)]
-            .map(|(ip, port, credential)| world.allocate(from(ip, port), &credentials[credential]));
+            .map(|(ip, port, credential)| {
+                server.allocate(from(ip, port), &credentials[credential])
+            });
     assert_eq!(codes, [0, 0, 486, 0, 486, 0, 0, 508]);
-    assert_eq!((world.machine.allocation_count(), world.machine.counts().refused_limit), (5, 3));
+    assert_eq!((server.machine.allocation_count(), server.machine.counts().refused_limit), (5, 3));
 }
 
 #[test]
-fn bytes_have_a_rate_and_an_end() {
+fn bytes_are_limited_by_rate_and_in_total() {
     let limits =
         TurnLimits { allocation_bytes: 3500, bytes_per_s_per_ip: 1000, ..Default::default() };
-    let mut world = TestServer::new(limits);
-    let credential = world.issue(1);
-    assert_eq!(world.allocate(client(1), &credential), 0);
+    let mut server = TestServer::new(limits);
+    let credential = server.issue(1);
+    assert_eq!(server.allocate(client(1), &credential), 0);
     assert_eq!(
-        world.code(client(1), &credential, CHANNEL_BIND, &[&ChannelNumber::new(0x4000), &peer()]),
+        server.code(client(1), &credential, CHANNEL_BIND, &[&ChannelNumber::new(0x4000), &peer()]),
         0
     );
     let packet = [&[0x40, 0, 0x01, 0xf4][..], &[7; 500]].concat();
-    let sent = |world: &mut TestServer| {
-        let now = world.now();
-        (0..10).for_each(|_| world.machine.on_client_datagram(client(1), &packet, now));
-        world.drain()
+    let sent = |server: &mut TestServer| {
+        let now = server.now();
+        (0..10).for_each(|_| server.machine.on_client_datagram(client(1), &packet, now));
+        server.drain()
     };
-    let two = sent(&mut world);
+    let two = sent(&mut server);
     assert!(
         two.iter().all(|o| matches!(o, Output::ToPeer { to, .. } if *to == PEER.parse().unwrap()))
     );
-    assert_eq!((two.len(), world.machine.counts().dropped), (2, 8));
+    assert_eq!((two.len(), server.machine.counts().dropped), (2, 8));
     for _ in 0..2 {
-        world.after += Duration::from_secs(1);
-        assert_eq!(sent(&mut world).len(), 2);
+        server.after += Duration::from_secs(1);
+        assert_eq!(sent(&mut server).len(), 2);
     }
-    world.after += Duration::from_secs(1);
-    let last = sent(&mut world);
+    server.after += Duration::from_secs(1);
+    let last = sent(&mut server);
     assert!(matches!(last[..], [Output::ToPeer { .. }, Output::Close { .. }]), "{last:?}");
     assert_eq!(
-        (world.machine.allocation_count(), world.machine.counts().bytes_to_peers),
+        (server.machine.allocation_count(), server.machine.counts().bytes_to_peers),
         (0, 3500)
     );
 }
 
 #[test]
-fn an_address_that_becomes_this_machines_own_is_reached_no_longer() {
-    let mut world = TestServer::new(TurnLimits::default());
-    let credential = world.issue(1);
-    assert_eq!(world.allocate(client(1), &credential), 0);
+fn an_address_that_becomes_local_is_no_longer_relayed_to() {
+    let mut server = TestServer::new(TurnLimits::default());
+    let credential = server.issue(1);
+    assert_eq!(server.allocate(client(1), &credential), 0);
     assert_eq!(
-        world.code(client(1), &credential, CHANNEL_BIND, &[&ChannelNumber::new(0x4000), &peer()]),
+        server.code(client(1), &credential, CHANNEL_BIND, &[&ChannelNumber::new(0x4000), &peer()]),
         0
     );
-    let (packet, now) = ([0x40, 0, 0, 4, 1, 2, 3, 4], world.now());
-    world.machine.on_client_datagram(client(1), &packet, now);
-    assert!(matches!(world.drain()[..], [Output::ToPeer { .. }]));
-    world.machine.set_interfaces(vec![PEER.parse::<SocketAddr>().unwrap().ip()]);
-    world.machine.on_client_datagram(client(1), &packet, now);
-    assert!(world.drain().is_empty());
+    let (packet, now) = ([0x40, 0, 0, 4, 1, 2, 3, 4], server.now());
+    server.machine.on_client_datagram(client(1), &packet, now);
+    assert!(matches!(server.drain()[..], [Output::ToPeer { .. }]));
+    server.machine.set_interfaces(vec![PEER.parse::<SocketAddr>().unwrap().ip()]);
+    server.machine.on_client_datagram(client(1), &packet, now);
+    assert!(server.drain().is_empty());
     assert_eq!(
-        world.code(client(1), &credential, CHANNEL_BIND, &[&ChannelNumber::new(0x4000), &peer()]),
+        server.code(client(1), &credential, CHANNEL_BIND, &[&ChannelNumber::new(0x4000), &peer()]),
         403
     );
 }
 
 #[test]
-fn only_permitted_peers_are_heard_and_only_for_a_time() {
-    let mut world = TestServer::new(TurnLimits::default());
-    let credential = world.issue(1);
-    let now = world.now();
-    world.machine.on_client_datagram(client(1), &[0x40, 0, 0, 0], now);
-    assert_eq!(world.allocate(client(1), &credential), 0);
+fn only_permitted_peers_are_relayed_until_the_permission_expires() {
+    let mut server = TestServer::new(TurnLimits::default());
+    let credential = server.issue(1);
+    let now = server.now();
+    server.machine.on_client_datagram(client(1), &[0x40, 0, 0, 0], now);
+    assert_eq!(server.allocate(client(1), &credential), 0);
     let id = super::allocation::Id(0);
     let (at, other): (SocketAddr, SocketAddr) =
         (PEER.parse().unwrap(), "1.1.1.2:9".parse().unwrap());
-    world.machine.on_peer_datagram(id, at, b"early", now.at);
-    assert!(world.drain().is_empty());
-    assert_eq!(world.code(client(1), &credential, CREATE_PERMISSION, &[&peer()]), 0);
-    world.machine.on_peer_datagram(id, at, b"heard", now.at);
-    world.machine.on_peer_datagram(id, other, b"stranger", now.at);
-    assert_eq!(world.drain().len(), 1);
+    server.machine.on_peer_datagram(id, at, b"early", now.at);
+    assert!(server.drain().is_empty());
+    assert_eq!(server.code(client(1), &credential, CREATE_PERMISSION, &[&peer()]), 0);
+    server.machine.on_peer_datagram(id, at, b"permitted", now.at);
+    server.machine.on_peer_datagram(id, other, b"not permitted", now.at);
+    assert_eq!(server.drain().len(), 1);
     let mut send = Message::builder_indication(SEND, MessageWriteVec::new());
     send.add_attribute(&XorPeerAddress::new(other, send.transaction_id())).unwrap();
     send.add_attribute(&turn_types::attribute::Data::new(b"no permission")).unwrap();
     let send = send.finish();
-    world.machine.on_client_datagram(client(1), &send, now);
-    assert!(world.drain().is_empty());
-    world.after = Duration::from_secs(300);
-    let now = world.now().at;
-    world.machine.on_peer_datagram(id, at, b"late", now);
-    assert!(world.drain().is_empty());
+    server.machine.on_client_datagram(client(1), &send, now);
+    assert!(server.drain().is_empty());
+    server.after = Duration::from_secs(300);
+    let now = server.now().at;
+    server.machine.on_peer_datagram(id, at, b"late", now);
+    assert!(server.drain().is_empty());
 }
 
 proptest! {
     /// Random bytes, and a valid message with some changed bytes: no panic, no allocation, at most
     /// one small answer.
     #[test]
-    fn no_bytes_upset_the_machine(
+    fn arbitrary_bytes_do_not_panic_the_machine(
         random in proptest::collection::vec(any::<u8>(), 0..200),
         which in 0..3usize,
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
     ) {
-        let mut world = TestServer::new(TurnLimits::default());
-        let mut credential = world.issue(1);
+        let mut server = TestServer::new(TurnLimits::default());
+        let mut credential = server.issue(1);
         credential.password.push('x');
-        let nonce = world.machine.issuer().nonce(client(1), UNIX_S);
+        let nonce = server.machine.issuer().nonce(client(1), UNIX_S);
         let method = [ALLOCATE, BINDING, CHANNEL_BIND][which];
         let mut message = signed(&credential, &nonce, method, &[&RequestedTransport::new(17),
             &peer()]);
         changes.iter().for_each(|(at, value)| *at.get_mut(&mut message) = *value);
         for datagram in [&random, &message] {
-            let now = world.now();
-            world.machine.on_client_datagram(client(1), datagram, now);
-            let outputs = world.drain();
+            let now = server.now();
+            server.machine.on_client_datagram(client(1), datagram, now);
+            let outputs = server.drain();
             prop_assert!(outputs.len() <= 1);
             let small = |o: &Output| matches!(o, Output::ToClient { bytes, .. }
                 if bytes.len() <= 200);
             prop_assert!(outputs.iter().all(small));
         }
-        prop_assert_eq!(world.machine.allocation_count(), 0);
+        prop_assert_eq!(server.machine.allocation_count(), 0);
     }
 }

@@ -40,15 +40,15 @@ async fn light_requests_reach_full_nodes_untouched_by_each_way_in() {
         let client = node(seed);
         let (id, path) = in_time(client.network.dial(address_of(&relay, kind))).await.unwrap();
         assert_eq!((id, path), (relay.id(), Path::Direct(kind)));
-        let ask =
+        let request =
             |body: &[u8]| client.network.request(relay.id(), Protocol::Light, body.into(), LONG);
-        let mut asked = [ask(b"who").await.unwrap(), ask(b"who").await.unwrap()];
-        asked.sort();
-        assert_eq!(asked, [[1], [2]], "in turn");
+        let mut answers = [request(b"who").await.unwrap(), request(b"who").await.unwrap()];
+        answers.sort();
+        assert_eq!(answers, [[1], [2]], "in turn");
         let body: Vec<u8> = (0..3000u32).flat_map(u32::to_le_bytes).take(3000).collect();
-        assert!(ask(&body).await.unwrap() == body.repeat(1000), "3 MB come back as they were");
+        assert!(request(&body).await.unwrap() == body.repeat(1000), "3 MB come back as they were");
         // The relay itself answers which full nodes are reachable through it.
-        let members = ask(&codec::encode(&Request::Members)).await.unwrap();
+        let members = request(&codec::encode(&Request::Members)).await.unwrap();
         let Ok(Response::Members(members)) = codec::decode(&members, 1 << 20) else {
             panic!("no members")
         };
@@ -106,7 +106,7 @@ async fn circuits_carry_other_protocols_between_browsers_and_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_refused_is_counted_by_its_reason() {
+async fn refused_requests_are_counted_by_reason() {
     let dir = dir();
     let mut config = config(dir.path());
     config.circuits.reservations = 1;

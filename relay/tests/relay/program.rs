@@ -40,7 +40,7 @@ fn ready_line(child: &mut Child) -> serde_json::Value {
 }
 
 #[test]
-fn says_where_it_listens_keeps_its_identity_and_stops_when_told() {
+fn prints_its_addresses_keeps_its_identity_and_stops_on_a_signal() {
     let dir = dir();
     let listen =
         ["--listen", "/ip4/127.0.0.1/udp/0/webrtc-direct", "--listen", "/ip4/127.0.0.1/tcp/0/ws"];
@@ -70,7 +70,21 @@ fn says_where_it_listens_keeps_its_identity_and_stops_when_told() {
 }
 
 #[test]
-fn a_hang_up_reloads_the_log_filter_and_never_ends_the_relay() {
+fn a_taken_port_is_named_once_with_the_cause_and_a_remedy() {
+    let dir = dir();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("/ip4/127.0.0.1/tcp/{}/ws", taken.local_addr().unwrap().port());
+    let output = program(dir.path(), &["--listen", &listen]).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert_eq!(error.matches("cannot listen on").count(), 1, "{error}");
+    for part in [&listen, "in use", "another with --listen"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn sighup_reloads_the_log_filter_and_never_ends_the_relay() {
     let dir = dir();
     let filter = dir.path().join("log");
     std::fs::write(&filter, "off\n").unwrap();
@@ -92,7 +106,8 @@ fn a_hang_up_reloads_the_log_filter_and_never_ends_the_relay() {
     signal(&child, "HUP");
     let complaint = log.find(|line| line.contains("WARN")).unwrap();
     assert!(
-        complaint.contains("the log filter stays as it is") && complaint.contains("no log filter"),
+        complaint.contains("the log filter stays as it is")
+            && complaint.contains("not a log filter"),
         "{complaint}"
     );
     std::fs::remove_file(&filter).unwrap();
@@ -120,7 +135,7 @@ fn help_names_options_and_variables() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_work_is_refused_with_the_reason() {
+async fn invalid_configurations_are_refused_with_the_reason() {
     let dir = dir();
     let refused = async |change: &dyn Fn(&mut tequio_relay::Config)| {
         let mut config = config(dir.path());

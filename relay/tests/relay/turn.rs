@@ -160,7 +160,7 @@ impl Client {
     }
 
     /// Sends a request, and repeats it with the realm and nonce of a challenge.
-    async fn ask(&mut self, method: Method, attributes: &[&dyn AttributeWrite]) -> Answer {
+    async fn exchange(&mut self, method: Method, attributes: &[&dyn AttributeWrite]) -> Answer {
         let answer = self.ask_once(method, attributes).await;
         let Ok(nonce) = answer.message().attribute::<Nonce>().map(|n| n.nonce().to_owned()) else {
             return answer;
@@ -171,18 +171,18 @@ impl Client {
     }
 
     async fn allocate(&mut self) -> Answer {
-        self.ask(ALLOCATE, &[&RequestedTransport::new(RequestedTransport::UDP)]).await
+        self.exchange(ALLOCATE, &[&RequestedTransport::new(RequestedTransport::UDP)]).await
     }
 
     /// Requests a permission, and returns the response's code. An IPv4 address is masked with the
     /// cookie only, so any transaction id will do.
     async fn permit(&mut self, peer: SocketAddr) -> u16 {
-        self.ask(CREATE_PERMISSION, &[&XorPeerAddress::new(peer, 0.into())]).await.code()
+        self.exchange(CREATE_PERMISSION, &[&XorPeerAddress::new(peer, 0.into())]).await.code()
     }
 
     async fn bind(&mut self, channel: u16, peer: SocketAddr) -> u16 {
         let (channel, peer) = (ChannelNumber::new(channel), XorPeerAddress::new(peer, 0.into()));
-        self.ask(CHANNEL_BIND, &[&channel, &peer]).await.code()
+        self.exchange(CHANNEL_BIND, &[&channel, &peer]).await.code()
     }
 
     async fn send(&self, peer: SocketAddr, data: &[u8]) {
@@ -208,14 +208,14 @@ async fn peer() -> (UdpSocket, SocketAddr) {
     (socket, addr)
 }
 
-async fn heard(peer: &UdpSocket) -> (SocketAddr, Vec<u8>) {
+async fn receive(peer: &UdpSocket) -> (SocketAddr, Vec<u8>) {
     let mut buffer = [0; 4096];
     let (len, from) = in_time(peer.recv_from(&mut buffer)).await.unwrap();
     (from, buffer[..len].to_vec())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stun_tells_a_client_its_address() {
+async fn stun_returns_the_address_of_the_client() {
     let dir = dir();
     let relay = relay(&dir, |_| {}).await;
     let client = Client::with(relay.turn().unwrap(), "", "").await;
@@ -247,7 +247,7 @@ async fn data_goes_both_ways_with_a_credential_from_the_well_known_file() {
     let (peer_socket, at) = peer().await;
     assert_eq!(client.permit(at).await, 0);
     client.send(at, b"ping").await;
-    assert_eq!(heard(&peer_socket).await, (relayed, b"ping".to_vec()));
+    assert_eq!(receive(&peer_socket).await, (relayed, b"ping".to_vec()));
     peer_socket.send_to(b"pong", relayed).await.unwrap();
     assert_eq!(client.data().await, (at, b"pong".to_vec()));
 
@@ -255,7 +255,7 @@ async fn data_goes_both_ways_with_a_credential_from_the_well_known_file() {
     let mut framed = vec![0; 4 + 5];
     ChannelData::new(0x4001, b"hello").write_into_unchecked(&mut framed);
     client.socket.send(&framed).await.unwrap();
-    assert_eq!(heard(&peer_socket).await, (relayed, b"hello".to_vec()));
+    assert_eq!(receive(&peer_socket).await, (relayed, b"hello".to_vec()));
     peer_socket.send_to(&[7; 1200], relayed).await.unwrap();
     let bytes = client.receive().await;
     let data = ChannelData::parse(&bytes).unwrap();
@@ -265,14 +265,14 @@ async fn data_goes_both_ways_with_a_credential_from_the_well_known_file() {
     assert_eq!(client.bind(0x4002, server).await, 403);
     assert_eq!(metric(&relay, "turn_relayed_bytes_total{direction=\"to_peer\"}").await, 9);
     assert_eq!(metric(&relay, "turn_relayed_bytes_total{direction=\"to_client\"}").await, 1204);
-    assert_eq!(client.ask(REFRESH, &[&Lifetime::new(0)]).await.code(), 0);
+    assert_eq!(client.exchange(REFRESH, &[&Lifetime::new(0)]).await.code(), 0);
     assert_eq!(metric(&relay, "turn_allocations_open").await, 0);
     assert_eq!(client.permit(at).await, 437, "it is gone");
     in_time(relay.stop()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_clients_reach_each_other_and_nobody_else_on_the_relays_machine() {
+async fn two_clients_reach_each_other_but_no_service_on_the_relays_machine() {
     let dir = dir();
     let relay = relay(&dir, |_| {}).await;
     let (mut a, mut b) = (Client::new(&relay).await, Client::new(&relay).await);
@@ -324,7 +324,7 @@ async fn wrong_credentials_and_too_many_allocations_are_refused() {
         clients.push(client);
     }
     assert_eq!(metric(&relay, "turn_refused_total{reason=\"limit\"}").await, 1);
-    assert_eq!(clients[0].ask(REFRESH, &[&Lifetime::new(0)]).await.code(), 0);
+    assert_eq!(clients[0].exchange(REFRESH, &[&Lifetime::new(0)]).await.code(), 0);
     assert_eq!(clients[2].allocate().await.code(), 0, "there is room again");
     in_time(relay.stop()).await;
 }
@@ -349,18 +349,22 @@ async fn a_credential_that_has_expired_opens_and_refreshes_nothing() {
     let refused = |relay| metric(relay, "turn_refused_total{reason=\"credential\"}");
     let before = refused(&relay).await;
     in_time(async {
-        while client.ask(REFRESH, &[&Lifetime::new(600)]).await.code() != 401 {
+        while client.exchange(REFRESH, &[&Lifetime::new(600)]).await.code() != 401 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     })
     .await;
-    assert_eq!(refused(&relay).await, before + 2, "asked again with the next nonce, too");
+    assert_eq!(
+        refused(&relay).await,
+        before + 2,
+        "the repetition with the next nonce is refused, too"
+    );
     let mut again = Client::with(server, &client.username, &client.password).await;
     assert_eq!(again.allocate().await.code(), 401);
     assert_eq!(
         metric(&relay, "turn_allocations_open").await,
         1,
-        "what stands carries on until it is to be refreshed"
+        "an allocation continues until its refresh is due"
     );
     assert_eq!(Client::new(&relay).await.allocate().await.code(), 0, "the next credential is good");
     in_time(relay.stop()).await;

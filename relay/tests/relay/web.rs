@@ -26,7 +26,7 @@ impl Answer {
     }
 }
 
-async fn ask(io: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> Answer {
+async fn get_over(io: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> Answer {
     ask_with(io, path, "").await
 }
 
@@ -73,7 +73,7 @@ fn page(dir: &Path) -> std::path::PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_browser_finds_everything_it_starts_from() {
+async fn a_browser_finds_all_files_that_it_needs_to_start() {
     let dir = dir();
     let (path, bytes, chain) = checkpoint(dir.path());
     let page = Some(page(dir.path()));
@@ -127,7 +127,7 @@ async fn a_browser_finds_everything_it_starts_from() {
     assert_eq!(
         (health.status, health.json()["nodesHealthy"].as_u64()),
         (503, Some(0)),
-        "no node to ask"
+        "no full node is connected"
     );
     let metrics = String::from_utf8(get(addr, "/metrics").await.body).unwrap();
     assert!(metrics.contains("tequio_relay_http_requests_total{status=\"200\"}"), "{metrics}");
@@ -138,7 +138,7 @@ async fn a_browser_finds_everything_it_starts_from() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_travel_compressed_and_are_asked_for_again_only_if_they_may_change() {
+async fn files_are_sent_compressed_and_revalidated_only_if_they_may_change() {
     let dir = dir();
     let (checkpoint, ..) = checkpoint(dir.path());
     let page = page(dir.path());
@@ -232,7 +232,7 @@ async fn probes_and_scrapers_need_no_particular_host() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn browsers_are_counted_as_they_come_and_go() {
+async fn connected_browsers_are_counted() {
     let dir = dir();
     let relay = Relay::start(config(dir.path())).await.unwrap();
     let mut browsers = relay.browsers();
@@ -255,7 +255,7 @@ async fn browsers_are_counted_as_they_come_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hasty_client_is_told_to_wait() {
+async fn a_client_above_its_rate_gets_429_with_retry_after() {
     let dir = dir();
     let relay =
         Relay::start(Config { http_requests_per_s: 1, ..config(dir.path()) }).await.unwrap();
@@ -311,8 +311,9 @@ async fn a_renewed_certificate_is_used_by_web_and_websocket_from_the_next_connec
 /// Writes a new self-signed certificate and its key. Returns the certificate in DER.
 fn issue(files: &TlsFiles) -> Vec<u8> {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    std::fs::write(&files.cert, certified.cert.pem()).unwrap();
-    std::fs::write(&files.key, certified.signing_key.serialize_pem()).unwrap();
+    let pem = |tag: &str, der: &[u8]| pem::encode(&pem::Pem::new(tag, der));
+    std::fs::write(&files.cert, pem("CERTIFICATE", certified.cert.der())).unwrap();
+    std::fs::write(&files.key, pem("PRIVATE KEY", &certified.signing_key.serialize_der())).unwrap();
     certified.cert.der().to_vec()
 }
 
@@ -372,10 +373,8 @@ impl rustls::client::danger::ServerCertVerifier for Seen {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_certificate_both_web_and_websocket_are_secure() {
     let dir = dir();
-    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let tls = TlsFiles { cert: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
-    std::fs::write(&tls.cert, certified.cert.pem()).unwrap();
-    std::fs::write(&tls.key, certified.signing_key.serialize_pem()).unwrap();
+    let certificate = issue(&tls);
     let mut config = config(dir.path());
     config.tls = Some(tls);
     config.listen = vec!["/ip4/127.0.0.1/tcp/0/tls/ws".parse().unwrap()];
@@ -388,16 +387,16 @@ async fn with_a_certificate_both_web_and_websocket_are_secure() {
     );
 
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(certified.cert.der().clone()).unwrap();
+    roots.add(certificate.into()).unwrap();
     let client =
         rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
     let tcp = TcpStream::connect(relay.http().addr()).await.unwrap();
     let tls = connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await.unwrap();
-    assert_eq!(ask(tls, "/.well-known/tequio.json").await.status, 200);
+    assert_eq!(get_over(tls, "/.well-known/tequio.json").await.status, 200);
     // A node does not trust the self-signed certificate, so it must not connect by WebSocket
     // either.
-    let stranger = node(41);
-    assert!(in_time(stranger.network.dial(listening[0].clone())).await.is_err());
+    let other_node = node(41);
+    assert!(in_time(other_node.network.dial(listening[0].clone())).await.is_err());
     in_time(relay.stop()).await;
 }

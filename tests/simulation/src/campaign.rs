@@ -89,8 +89,7 @@ impl SimulationRun {
                     (regions.name(), profile.name(), pipeline.name());
                 format!(
                     "cargo xtask simulate --nodes {nodes} --regions {regions} --profile {profile} \
-                     --pipelining {pipeline} \
-                     --every-ms {every_ms} --seed {seed}"
+                     --pipelining {pipeline} --every-ms {every_ms} --seed {seed}"
                 )
             }
             Self::Soak { days, profile, churn, seed } => {
@@ -132,9 +131,9 @@ pub struct Outcome {
     pub trace: Digest,
     /// Virtual time, milliseconds.
     pub virtual_ms: u64,
-    /// From proposal to finality at each correct host.
+    /// Times from proposal to finality at each correct host.
     pub latencies_ms: Vec<u32>,
-    /// From a client's call to finality at each correct host.
+    /// Times from a client's call to finality at each correct host.
     pub submit_ms: Vec<u32>,
     /// Transactions that became final.
     pub included: u64,

@@ -236,7 +236,7 @@ impl Checkers {
             != leader_seed::ends_leader_term(&self.fixture.genesis.params, header.height)
         {
             self.fail(format!(
-                "seed: height {} bears a proof where none is due, or none",
+                "seed: height {} has a proof where none is due, or lacks one",
                 header.height
             ));
         }

@@ -364,9 +364,8 @@ pub fn recover_with(cluster: &mut Cluster, blocks: u64) {
             let heights = cluster.heights();
             let missing = cluster.checkers.submitted.len() - cluster.checkers.included.len();
             let what = format!(
-                "liveness: {RECOVERY_MS} ms after all was mended heights are {heights:?}, {target} \
-                 is due, \
-                 and {missing} transactions are missing"
+                "liveness: {RECOVERY_MS} ms after all was mended heights are {heights:?}, \
+                 {target} is due, and {missing} transactions are missing"
             );
             cluster.checkers.fail(what);
         }

@@ -30,21 +30,21 @@ pub fn header_error(header: &Header, committee: &Committee, seed: &Digest) -> Op
         return Some("is of a proposer that does not lead the view");
     }
     let Some(proof) = &header.proof else { return None };
-    let place = [&header.chain.0[..], &header.height.to_le_bytes(), &header.seed.0].concat();
+    let message = [&header.chain.0[..], &header.height.to_le_bytes(), &header.seed.0].concat();
     let name = HashContext::SeedProof.name();
-    let input = [&(name.len() as u32).to_le_bytes()[..], name.as_bytes(), &place].concat();
+    let input = [&(name.len() as u32).to_le_bytes()[..], name.as_bytes(), &message].concat();
     let holds = committee.vrf_key(seat).is_some_and(|key| key.verify(&input, proof).is_ok());
-    (!holds).then_some("bears a proof that is not its proposer's")
+    (!holds).then_some("contains a proof that is not its proposer's")
 }
 
 /// Returns the seat that is drawn for the header's view.
 fn leader(committee: &Committee, header: &Header) -> usize {
     let mut left: Vec<(usize, u128)> =
         committee.seats().iter().map(|seat| u128::from(seat.weight)).enumerate().collect();
-    let turns = header.view % left.len() as u64;
-    for turn in 0u64.. {
+    let view = header.view % left.len() as u64;
+    for draw in 0u64.. {
         let drawn =
-            [&header.seed.0[..], &header.height.to_le_bytes(), &turn.to_le_bytes()].concat();
+            [&header.seed.0[..], &header.height.to_le_bytes(), &draw.to_le_bytes()].concat();
         let drawn =
             u128::from_le_bytes(*hash(HashContext::Leader, &drawn).0.first_chunk().unwrap());
         let mut slot = drawn % left.iter().map(|(_, weight)| weight).sum::<u128>();
@@ -54,7 +54,7 @@ fn leader(committee: &Committee, header: &Header) -> usize {
             is_here
         });
         let (seat, _) = left.remove(at.unwrap());
-        if turn == turns {
+        if draw == view {
             return seat;
         }
     }

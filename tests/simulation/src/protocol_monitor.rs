@@ -29,7 +29,7 @@ struct Member {
     /// The newest view in which the member has committed a block, by height.
     committed: BTreeMap<Height, (View, Digest)>,
     /// Blocks that the member has locked in a first view and prepared while pipelining. The
-    /// messages do not show them: a lone collector sends its votes to nobody.
+    /// messages do not show them: a lone collector does not send its votes.
     locked: BTreeMap<Height, Digest>,
     pipelined: BTreeMap<Height, Digest>,
     /// Statements that the member has signed, by height, each once. No two of them may convict it.

@@ -78,10 +78,10 @@ fn receive_proposal(
         (fixture.keys[leader].0.id(), Unverified::new(Message::Proposal(proposal)));
     meter::take();
     replica.handle(now_ms, Input::Received { from, message }).unwrap();
-    let looks = meter::take().ed25519_verified;
+    let verifications = meter::take().ed25519_verified;
     let (offence, accepts) = proposal_outcome(replica);
     assert_eq!(accepts, offence.is_none(), "{offence:?}");
-    (looks, offence)
+    (verifications, offence)
 }
 
 /// Reads a member's outputs about a proposal: the error, and whether the member accepts it.
@@ -107,11 +107,11 @@ fn transactions_verified_by_the_mempool_are_not_verified_again() {
         replica
             .handle(now_ms, Input::SignaturesVerified(checked[..known as usize].to_vec()))
             .unwrap();
-        let (looks, offence) =
+        let (verifications, offence) =
             receive_proposal(&mut replica, fixture, leader, proposal.clone(), now_ms);
         assert!(offence.is_none(), "{offence:?}");
-        // The other verification is that of the proposal itself.
-        assert_eq!(looks, 1 + TRANSACTIONS - known);
+        // One more verification: the signature of the proposal.
+        assert_eq!(verifications, 1 + TRANSACTIONS - known);
     }
 }
 
@@ -131,15 +131,16 @@ fn a_known_transaction_with_another_signature_is_refused() {
             ),
         )
         .unwrap();
-    let (looks, offence) = receive_proposal(&mut replica, fixture, leader, proposal, now_ms);
+    let (verifications, offence) =
+        receive_proposal(&mut replica, fixture, leader, proposal, now_ms);
     // The header, and so the leader's signature, does not cover the signatures of transactions.
-    assert_eq!(looks, 2, "the proposal's and the forged one");
+    assert_eq!(verifications, 2, "the proposal's and the forged one");
     let bad = BlockError::Transaction(InvalidTransaction::BadSignature);
     assert!(matches!(offence, Some(Offence::BadBlock(error)) if error == bad));
 }
 
 #[test]
-fn a_block_of_another_time_gets_no_vote_and_only_a_future_one_is_misbehaviour() {
+fn a_block_with_a_wrong_time_gets_no_vote_and_only_a_future_time_is_misbehaviour() {
     let (fixture, made_ms) = (ChainFixture::of(4, CHAIN_CONFIG), GENESIS_MS + 60_000);
     let (leader, proposal) = proposal(fixture, made_ms);
     let skew_ms = fixture.genesis.params.clock_skew_ms_max;
@@ -189,7 +190,8 @@ fn a_too_large_block_is_refused_before_its_transactions_are_checked() {
     header.transactions = transactions_root(transactions);
     let proposal = Proposal::sign(0, proposal.block, None, &fixture.keys[leader].0);
     let mut replica = member(fixture, (0..4).find(|seat| *seat != leader).unwrap(), now_ms);
-    let (looks, offence) = receive_proposal(&mut replica, fixture, leader, proposal, now_ms);
+    let (verifications, offence) =
+        receive_proposal(&mut replica, fixture, leader, proposal, now_ms);
     assert!(matches!(offence, Some(Offence::BadBlock(BlockError::TooLarge))), "{offence:?}");
-    assert_eq!(looks, 1, "the proposal's");
+    assert_eq!(verifications, 1, "the proposal's");
 }

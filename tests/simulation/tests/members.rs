@@ -87,7 +87,7 @@ fn a_member_behind_gets_the_certificate_at_intervals_and_not_for_a_last_vote() {
     assert_eq!(
         certificates_sent(replica, now_ms, behind.id(), last.clone()),
         0,
-        "it came just after the others"
+        "it arrived just after the others"
     );
     assert_eq!(certificates_sent(replica, now_ms, behind.id(), left(behind, height)), 1);
     assert_eq!(certificates_sent(replica, now_ms, behind.id(), left(behind, height - 1)), 0);
@@ -102,7 +102,7 @@ fn a_member_behind_gets_the_certificate_at_intervals_and_not_for_a_last_vote() {
     assert_eq!(
         certificates_sent(replica, now_ms + half_timeout_ms, behind.id(), last),
         1,
-        "a vote that is said again"
+        "a retransmitted vote"
     );
 }
 

@@ -29,7 +29,7 @@ const TRIES: u64 = 1 << 32;
 fn main() -> Result<()> {
     let path = std::env::args().nth(1).context("usage: tequio-load-signer GENESIS")?;
     let bytes = std::fs::read(&path).with_context(|| format!("cannot read {path}"))?;
-    ensure!(bytes.len() <= FILE_LEN_MAX, "{path} is no genesis");
+    ensure!(bytes.len() <= FILE_LEN_MAX, "{path} is not a genesis file");
     let genesis = GenesisFile::decode(&bytes)?.genesis;
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {

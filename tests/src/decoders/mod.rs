@@ -80,8 +80,9 @@ kinds! {
     SyncResponse "sync_response" => canonical::<sync::Response, { sync::RESPONSE_LEN_MAX }>,
     /// Mempool protocol.
     MempoolMessage "mempool_message" => canonical::<mempool::Message, { mempool::MESSAGE_LEN_MAX }>,
-    /// Want protocol.
-    Want "want" => canonical::<mempool::GetTransactions, { mempool::GET_TRANSACTIONS_LEN_MAX }>,
+    /// A request of the `/tequio/want/1` protocol.
+    GetTransactions "get_transactions" =>
+        canonical::<mempool::GetTransactions, { mempool::GET_TRANSACTIONS_LEN_MAX }>,
     /// A block.
     Block "block" => canonical::<ledger::Block, { ledger::block::BLOCK_LEN_MAX }>,
     /// A transaction and its signature.

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_goes_on_after_an_error_and_an_empty_read() {
+    fn a_terminal_is_read_again_after_an_error_or_an_empty_read() {
         let terminal = Terminal(vec![Some(b"\n"), Some(b""), None, Some(b"\n")]);
         assert!(matches!(
             events(io::BufReader::new(terminal), true, 2)[..],

@@ -358,7 +358,7 @@ mod tests {
     /// The job's last line and the end of its process arrive separately, in this order; both are of
     /// the same training.
     #[test]
-    fn a_training_is_over_when_its_process_is() {
+    fn a_training_ends_with_its_process() {
         let mut stage = Stage::new();
         stage.at(0, Input::Key);
         stage.at(1, Input::Job(json!({"event": "final"})));
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_fails_says_why_and_another_can_be_started() {
+    fn a_failed_job_reports_the_reason_and_another_can_be_started() {
         let mut stage = Stage::new();
         stage.at(0, Input::Key);
         assert_eq!(stage.at(1, Input::JobEnded(Err("no such column".into()))), NOTHING);
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tab_that_comes_late_starts_a_training_if_none_has_seen_one() {
+    fn a_late_tab_starts_a_training_if_no_tab_has_taken_part() {
         let mut stage = Stage::new();
         stage.at(60, Input::Tick);
         stage.finish(70, 0);

@@ -72,7 +72,7 @@ fn error_of<T>(result: Result<T>) -> String {
 }
 
 #[test]
-fn a_whole_demo_ends_with_what_the_tab_verified() {
+fn a_complete_demo_ends_with_the_model_that_the_tab_verified() {
     let outcome = Stage::set("whole", NODE, RELAY, TAB).train_with_tab().unwrap();
     assert!(
         outcome.summary().starts_with("trained to 97.0 % in 8 units (3 by browsers"),
@@ -83,7 +83,7 @@ fn a_whole_demo_ends_with_what_the_tab_verified() {
 
 /// Each training is a process of its own: the end of one never counts as the end of the next.
 #[test]
-fn one_training_follows_the_other_until_the_person_ends_it() {
+fn trainings_follow_each_other_until_the_user_stops() {
     let stage = Stage::set("again", NODE, RELAY, TAB);
     let mut network = stage.start().unwrap();
     let sender = network.sender();
@@ -180,7 +180,7 @@ fn a_job_that_fails_is_named() {
 }
 
 #[test]
-fn a_network_that_never_gets_ready_is_given_up() {
+fn a_network_that_never_gets_ready_times_out() {
     let stage = Stage::set(
         "silent",
         &NODE.replace("\"event\":\"ready\"", "\"event\":\"thinking\""),

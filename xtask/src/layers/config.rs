@@ -82,7 +82,7 @@ pub fn parse(text: &str) -> Result<Config> {
     let mut config = Config::default();
     for (kind, entries) in text.parse::<Table>().context("this is not TOML")? {
         let entries =
-            entries.as_array().cloned().with_context(|| format!("[{kind}] is no list"))?;
+            entries.as_array().cloned().with_context(|| format!("[{kind}] is not a list"))?;
         for entry in entries {
             let mut entry = entry.as_table().cloned().with_context(|| format!("[{kind}]"))?;
             match kind.as_str() {

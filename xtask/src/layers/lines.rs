@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_lines_are_told_by_kind() {
+    fn long_lines_are_classified_by_kind() {
         let long = "x".repeat(101);
         let rust = format!("// {long}\nconst A: &str = \"{long}\";\nfn a{long}() {{}}\n");
         let kinds: Vec<_> =

@@ -59,7 +59,7 @@ impl Parsed {
         self.bindings.entry(text(ident)).or_default().push(Binding::Item);
     }
 
-    /// Records an import. `depth` tells imports of the module from those inside functions.
+    /// Records an import. `depth` distinguishes imports of the module from those inside functions.
     pub fn import(&mut self, tree: &UseTree, prefix: &mut Name, exported: bool, depth: usize) {
         let (name, alias, kind, span) = match tree {
             UseTree::Path(path) => {

@@ -101,7 +101,7 @@ fn a_cycle_of_folders_is_found_without_one_of_files() {
 }
 
 #[test]
-fn re_exports_lead_to_the_definition_and_are_no_edges() {
+fn re_exports_resolve_to_the_definition_and_add_no_edges() {
     let found = edges(&[
         ("lib.rs", "pub mod a;\npub mod user;\npub use a::*;\n"),
         ("a/mod.rs", "mod b;\npub use self::b::{B as Renamed, c};\n"),

@@ -142,9 +142,7 @@ fn check(environment: &Environment, need: Need) -> Option<Missing> {
         Need::Npm => (!environment.npm).then(|| Missing {
             what: "npm".into(),
             remedy: Remedy::Manual(
-                "it comes with Node.js from \
-                                    https://nodejs.org/en/download"
-                    .into(),
+                "it comes with Node.js from https://nodejs.org/en/download".into(),
             ),
         }),
         Need::CCompiler => (!environment.c_compiler).then(|| Missing {
@@ -180,14 +178,14 @@ fn rust_target(environment: &Environment, target: &'static str) -> Option<Missin
     if environment.targets.contains(target) {
         return None;
     }
-    let mend = if environment.rustup {
+    let remedy = if environment.rustup {
         Remedy::RustTarget(target)
     } else {
         Remedy::Manual(format!(
             "this Rust is not rustup's; install its standard library for {target}, or rustup"
         ))
     };
-    Some(Missing { what: format!("Rust's standard library for {target}"), remedy: mend })
+    Some(Missing { what: format!("Rust's standard library for {target}"), remedy })
 }
 
 fn node(environment: &Environment) -> Option<Missing> {

@@ -67,8 +67,8 @@ mod tests {
         commands(missing).iter().map(line).collect()
     }
 
-    fn missing(mend: Remedy) -> Missing {
-        Missing { what: "it".into(), remedy: mend }
+    fn missing(remedy: Remedy) -> Missing {
+        Missing { what: "it".into(), remedy }
     }
 
     #[test]
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_must_do_is_never_run() {
+    fn manual_remedies_are_never_run() {
         assert!(lines(&[missing(Remedy::Manual("sudo rm".into()))]).is_empty());
     }
 }

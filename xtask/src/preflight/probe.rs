@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distributions_are_told_apart() {
+    fn distributions_are_distinguished() {
         for (release, system) in [
             ("PRETTY_NAME=\"Debian GNU/Linux 12\"\nID=debian\n", System::Debian),
             ("ID=ubuntu\nID_LIKE=debian\n", System::Ubuntu),
@@ -153,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_counts_as_missing() {
+    fn an_absent_program_counts_as_missing() {
         assert_eq!(program_version("/no/such/program", &[]).recv().unwrap(), None);
         assert_eq!(program_version("false", &[]).recv().unwrap(), None);
         assert_eq!(program_version("echo", &["here"]).recv().unwrap().as_deref(), Some("here\n"));
     }
 
     #[test]
-    fn the_disk_of_a_folder_to_come_is_its_parents() {
+    fn the_disk_of_a_missing_folder_is_that_of_its_parent() {
         let folder = env::temp_dir().join("no/such/folder/yet");
         assert!(free_bytes(&folder).is_some());
     }

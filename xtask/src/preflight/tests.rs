@@ -32,7 +32,7 @@ fn empty() -> Environment {
     }
 }
 
-fn mend(environment: &Environment, need: Need) -> Remedy {
+fn remedy(environment: &Environment, need: Need) -> Remedy {
     let [missing] = assess(environment, &[need]).try_into().unwrap();
     missing.remedy
 }
@@ -60,11 +60,11 @@ fn only_the_requirements_of_a_command_are_checked() {
 #[test]
 fn packages_are_installed_for_root_on_debian_only() {
     let root = Environment { chromium: None, c_compiler: false, ..complete() };
-    assert_eq!(mend(&root, Need::Chromium), Remedy::Packages(&["chromium"]));
-    assert_eq!(mend(&root, Need::CCompiler), Remedy::Packages(&["gcc", "libc6-dev"]));
+    assert_eq!(remedy(&root, Need::Chromium), Remedy::Packages(&["chromium"]));
+    assert_eq!(remedy(&root, Need::CCompiler), Remedy::Packages(&["gcc", "libc6-dev"]));
     let person = Environment { root: false, ..root.clone() };
     assert_eq!(
-        mend(&person, Need::Chromium),
+        remedy(&person, Need::Chromium),
         Remedy::Manual("sudo apt-get install -y chromium".into())
     );
     for system in [
@@ -79,7 +79,7 @@ fn packages_are_installed_for_root_on_debian_only() {
         let machine = Environment { system, ..root.clone() };
         for need in [Need::Chromium, Need::CCompiler] {
             assert!(
-                matches!(mend(&machine, need), Remedy::Manual(command) if !command.is_empty()),
+                matches!(remedy(&machine, need), Remedy::Manual(command) if !command.is_empty()),
                 "{system:?} {need:?}"
             );
         }
@@ -87,12 +87,12 @@ fn packages_are_installed_for_root_on_debian_only() {
 }
 
 #[test]
-fn targets_are_added_where_rustup_is() {
+fn targets_are_added_if_rustup_is_installed() {
     let rustup = Environment { targets: [BARE_TARGET.into()].into(), ..complete() };
     assert_eq!(assess(&rustup, &[Need::Target(BARE_TARGET)]), []);
-    assert_eq!(mend(&rustup, Need::Target(WASM_TARGET)), Remedy::RustTarget(WASM_TARGET));
+    assert_eq!(remedy(&rustup, Need::Target(WASM_TARGET)), Remedy::RustTarget(WASM_TARGET));
     let distribution = Environment { rustup: false, ..rustup };
-    assert!(matches!(mend(&distribution, Need::Target(WASM_TARGET)), Remedy::Manual(_)));
+    assert!(matches!(remedy(&distribution, Need::Target(WASM_TARGET)), Remedy::Manual(_)));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn versions_are_compared_by_number() {
 }
 
 #[test]
-fn versions_are_found_in_what_programs_print() {
+fn versions_are_parsed_from_program_output() {
     assert_eq!(
         Version::find("rustc 1.95.0 (59807616e 2026-04-14)"),
         Some(Version { major: 1, minor: 95 })
@@ -128,7 +128,7 @@ fn versions_are_found_in_what_programs_print() {
 }
 
 #[test]
-fn a_build_that_is_there_needs_less_space() {
+fn an_existing_build_needs_less_space() {
     let full = Environment { free_bytes: Some(FREE_BYTES_MIN - 1), ..complete() };
     assert_eq!(assess(&full, &[Need::Disk]).len(), 1);
     assert_eq!(assess(&Environment { built: true, ..full.clone() }, &[Need::Disk]), []);

@@ -59,6 +59,9 @@ impl<'a> Reader<'a> {
         separator: Option<char>,
         fields_max: usize,
     ) -> Result<Self, DatasetError> {
+        if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") || bytes.contains(&0) {
+            return Err(DatasetError::Utf16);
+        }
         let text = core::str::from_utf8(bytes).map_err(|e| {
             let before = bytes.get(..e.valid_up_to()).unwrap_or_default();
             DatasetError::NotText {
@@ -183,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_quoted_and_blank() {
+    fn reads_plain_and_quoted_fields_and_skips_blank_lines() {
         assert_eq!(
             all("a,b\n1, 2 \n\n3,4"),
             [row(1, &["a", "b"]), row(2, &["1", "2"]), row(4, &["3", "4"])]
@@ -199,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn open_quotation_too_many_fields_and_not_text() {
+    fn refuses_open_quotations_too_many_fields_and_invalid_utf_8() {
         let mut record = Record::default();
         let error = |bytes: &[u8]| {
             let mut record = Record::default();
@@ -207,7 +210,9 @@ mod tests {
         };
         assert_eq!(error(b"a,\"b\n"), DatasetError::OpenQuote { line: 1 });
         assert!(matches!(error(b"a,b,c\n"), DatasetError::TooMany { .. }));
-        assert_eq!(error(b"a\nb\n\xFF"), DatasetError::NotText { line: 3 });
+        assert_eq!(error(b"a\nb\n\xE9"), DatasetError::NotText { line: 3 });
+        assert_eq!(error(b"\xFF\xFEa\0\n\0"), DatasetError::Utf16);
+        assert_eq!(error(b"a\0\n\0"), DatasetError::Utf16, "without a byte-order mark");
         assert!(!Reader::new(b"", None, 2).unwrap().read(&mut record).unwrap());
     }
 
@@ -222,7 +227,7 @@ mod tests {
                     _ => return Ok(()),
                 }
             }
-            prop_assert!(false, "the reader does not move on");
+            prop_assert!(false, "the reader does not continue");
         }
     }
 }

@@ -28,6 +28,9 @@ use alloc::{
 pub const PIXELS_MIN: usize = 16;
 /// Most columns of a table: a model's features, a label, and as many again that are skipped.
 const FIELDS_MAX: usize = 2 * (FEATURES_MAX as usize + 1);
+/// Fewest columns of a header of positions (`0,1,2,…`), which programs write for tables without
+/// names. Shorter lines of this form may be rows.
+const POSITIONS_MIN: usize = 4;
 /// Most characters of a field that an error repeats.
 const QUOTED_CHARS_MAX: usize = 40;
 
@@ -79,6 +82,9 @@ impl<'a> Label<'a> {
 pub struct CsvOptions<'a> {
     /// Whether the first line names the columns.
     pub header: bool,
+    /// Whether to refuse a header that has a name twice, or looks like a row. Off where a data set
+    /// that an earlier version has accepted is prepared again.
+    pub check_header: bool,
     /// The column that holds the class.
     pub label: Label<'a>,
     /// The separator of fields; detected if none is given.
@@ -94,7 +100,7 @@ pub struct CsvOptions<'a> {
 impl<'a> CsvOptions<'a> {
     /// Options with a header and seed 0; the rest is detected from the table.
     pub fn new(label: Label<'a>) -> Self {
-        Self { header: true, label, separator: None, scaling: None, seed: 0 }
+        Self { header: true, check_header: true, label, separator: None, scaling: None, seed: 0 }
     }
 }
 
@@ -182,6 +188,9 @@ fn read(csv: &[u8], options: &CsvOptions<'_>) -> Result<Table, DatasetError> {
     for (i, column) in columns.iter().enumerate() {
         name(column, record.line, i)?;
     }
+    if options.header && options.check_header {
+        check_header(&columns)?;
+    }
     let label = options.label.resolve(&columns)?;
     let fields = columns.len();
     if fields == 1 {
@@ -226,6 +235,39 @@ fn read(csv: &[u8], options: &CsvOptions<'_>) -> Result<Table, DatasetError> {
     })
 }
 
+/// Refuses names by which columns cannot be told apart, and a first line that is probably a row.
+fn check_header(names: &[String]) -> Result<(), DatasetError> {
+    if looks_like_row(names) {
+        return Err(DatasetError::NumericHeader { columns: listing(names) });
+    }
+    match duplicate(names.iter().map(String::as_str)) {
+        None => Ok(()),
+        Some((name, count)) => Err(DatasetError::DuplicateColumn { name: excerpt(name), count }),
+    }
+}
+
+/// Whether all names are numbers, but not the columns' positions. Names such as years are accepted
+/// beside a label with a name.
+fn looks_like_row(names: &[String]) -> bool {
+    let is_position = |(index, name): (usize, &String)| *name == index.to_string();
+    let are_positions = names.len() >= POSITIONS_MIN && names.iter().enumerate().all(is_position);
+    !are_positions && names.iter().all(|name| name.parse::<f64>().is_ok_and(f64::is_finite))
+}
+
+/// The first name that occurs more than once, and how often.
+fn duplicate<'a>(names: impl Iterator<Item = &'a str>) -> Option<(&'a str, usize)> {
+    let mut counts = BTreeMap::new();
+    let mut first = None;
+    for name in names {
+        let count = counts.entry(name).or_insert(0usize);
+        *count += 1;
+        if *count == 2 {
+            first.get_or_insert(name);
+        }
+    }
+    first.map(|name| (name, counts.get(name).copied().unwrap_or_default()))
+}
+
 /// Reads rows for inference with a model. The model's columns are found by their names, in any
 /// order, and other columns are skipped. Without a header, names are positions from 0. All classes
 /// are 0, because none is known.
@@ -248,8 +290,14 @@ pub fn read_batch(
         true => record.fields().map(String::from).collect(),
         false => (0..record.len()).map(|i| i.to_string()).collect(),
     };
+    if let Some((name, count)) = duplicate(columns.iter().map(AsRef::as_ref)) {
+        return Err(DatasetError::DuplicateModelColumn { name: excerpt(name), count });
+    }
     let find = |wanted: &str| match names.iter().filter(|n| n.as_str() == wanted).count() {
         1 => Ok(names.iter().position(|n| n == wanted).unwrap_or_default()),
+        0 if header && looks_like_row(&names) => {
+            Err(DatasetError::NumericHeader { columns: listing(&names) })
+        }
         0 => Err(DatasetError::MissingColumn { name: excerpt(wanted), columns: listing(&names) }),
         count => Err(DatasetError::AmbiguousColumn { name: excerpt(wanted), count }),
     };

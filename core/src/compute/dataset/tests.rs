@@ -51,7 +51,7 @@ fn numeric_classes_sort_as_numbers() {
 }
 
 #[test]
-fn a_constant_column_becomes_zero_and_others_spread() {
+fn a_constant_column_becomes_zero_and_other_columns_are_scaled() {
     let text: String = String::from("c,x,kind\n")
         + &(0..40).map(|i| format!("0.1,{},{}\n", i * i, i % 2)).collect::<String>();
     // Forty times 0.1 does not average to 0.1 exactly; only an exactly constant sum gives deviation
@@ -72,7 +72,7 @@ fn a_constant_column_becomes_zero_and_others_spread() {
 }
 
 #[test]
-fn errors_say_where_and_what() {
+fn errors_name_the_line_and_the_cause() {
     let error = |text: &str| with(text, |_| {}).unwrap_err();
     assert_eq!(error(""), DatasetError::Empty);
     assert_eq!(error("\n  \n"), DatasetError::Empty);
@@ -82,7 +82,12 @@ fn errors_say_where_and_what() {
         error("x,y\n1,a\n"),
         DatasetError::MissingLabel { label: "kind".into(), columns: "x, y".into() }
     );
-    assert!(matches!(error("x,kind,kind\n1,a,b\n"), DatasetError::AmbiguousLabel { count: 2, .. }));
+    assert_eq!(
+        error("x,kind,kind\n1,a,b\n"),
+        DatasetError::DuplicateColumn { name: "kind".into(), count: 2 }
+    );
+    let unchecked = with("x,kind,kind\n1,a,b\n", |o| o.check_header = false).unwrap_err();
+    assert!(matches!(unchecked, DatasetError::AmbiguousLabel { count: 2, .. }));
     assert_eq!(
         error("x,kind\n1,a\n1,2,b\n"),
         DatasetError::UnequalRow { line: 3, found: 3, expected: 2 }
@@ -118,6 +123,44 @@ fn errors_say_where_and_what() {
     let first_line =
         with("x,kind\n1,a\n", |o| (o.header, o.label) = (false, Label::Last)).unwrap_err();
     assert!(format!("{first_line}").ends_with("(is the first line a header?)"));
+}
+
+/// Regression: a table without a header trained on all rows but one, and its columns were named
+/// "0", "0", "5".
+#[test]
+fn a_header_of_numbers_or_with_a_name_twice_is_refused() {
+    let rows = "1,2,3,4,a\n4,3,2,1,b\n";
+    let header = |line: &str| with(&format!("{line}\n{rows}"), |o| o.label = Label::Last).err();
+    let message = header("0,0,5,13,9").unwrap().to_string();
+    assert!(message.contains("(0, 0, 5, 13, 9)") && message.contains("--no-header"), "{message}");
+    for line in ["0,1,5,13,9", "0.5,1,2,3,-1", "1,2,3,4,5"] {
+        assert!(matches!(header(line), Some(DatasetError::NumericHeader { .. })), "{line}");
+    }
+    let short = with("0,1\n1,0\n", |o| o.label = Label::Last);
+    assert!(matches!(short, Err(DatasetError::NumericHeader { .. })));
+    assert_eq!(header("2019,2020,2021,2022,kind"), None, "years");
+    assert_eq!(header("0,1,2,3,4"), None, "positions");
+    for (line, name) in [("a,b,a,d,kind", "a"), ("a,b,,,kind", ""), ("0,0,0,0,kind", "0")] {
+        let refused = header(line).unwrap();
+        assert!(
+            matches!(&refused, DatasetError::DuplicateColumn { name: n, .. } if n == name),
+            "{line}: {refused}"
+        );
+        let accepted = with(&format!("{line}\n{rows}"), |o| {
+            (o.label, o.check_header) = (Label::Last, false);
+        });
+        assert!(accepted.is_ok(), "an old job is verified: {line}");
+    }
+}
+
+#[test]
+fn decimal_commas_are_named() {
+    let error = with("x;kind\n1,5;a\n", |_| {}).unwrap_err().to_string();
+    assert!(error.ends_with("decimal commas are not read: write 1.5 for 1,5"), "{error}");
+    let error = with("x;kind\n-1.234,5;a\n", |_| {}).unwrap_err().to_string();
+    assert!(error.contains("decimal commas"), "{error}");
+    let error = with("x;kind\n1,5,2;a\n", |_| {}).unwrap_err().to_string();
+    assert!(error.ends_with("is not a number"), "{error}");
 }
 
 #[test]
@@ -169,8 +212,9 @@ fn whole_numbers_in_many_columns_are_scaled_together() {
         };
         header + &(0..20).map(|i| format!("{}{}\n", row(i), i % 2)).collect::<String>()
     };
-    let scaling =
-        |text: String, asked| with(&text, |o| o.scaling = asked).unwrap().normalizer().scaling();
+    let scaling = |text: String, requested| {
+        with(&text, |o| o.scaling = requested).unwrap().normalizer().scaling()
+    };
     assert_eq!(scaling(text(PIXELS_MIN, "255"), None), Scaling::Global);
     assert_eq!(scaling(text(PIXELS_MIN, "255"), Some(Scaling::PerColumn)), Scaling::PerColumn);
     for (columns, value) in
@@ -196,6 +240,11 @@ fn a_batch_finds_the_columns_of_the_model_by_name() {
     assert!(error("x,y\n1,two\n").contains("\"two\" is not a number"));
     assert_eq!(read("x,y\n", true), Err(DatasetError::NoRows));
     assert_eq!(read("", true), Err(DatasetError::Empty));
+    let missing = error("3,4.5\n1,2\n");
+    assert!(missing.contains("--no-header"), "{missing}");
+    // One column of a file does not stand for two of a model.
+    let read_twice = read_batch(b"x,y\n1,2\n", true, None, &["x", "x"], data.normalizer());
+    assert!(matches!(read_twice, Err(DatasetError::DuplicateModelColumn { count: 2, .. })));
     // Without a header, names are positions.
     let error = read("1,2\n", false).unwrap_err().to_string();
     assert!(error.contains("the columns are: 0, 1"), "{error}");

@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_edges() {
+    fn operations_at_the_edges_of_the_field() {
         assert_eq!((multiply(P - 1, P - 1), add(P - 1, P - 1), of(-1)), (1, P - 2, P - 1));
     }
 }

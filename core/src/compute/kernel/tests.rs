@@ -81,7 +81,7 @@ fn the_deepest_product_stays_within_its_proof() {
 }
 
 #[test]
-fn empty_and_misfit_operands() {
+fn empty_operands_are_accepted_and_mismatched_ones_refused() {
     for kernel in all() {
         let (left, right) = a_b(&[], &[], 2, 0, 3).unwrap();
         let mut out = [1; 6];

@@ -57,7 +57,7 @@ impl Replica {
         let evidence =
             commits.filter_map(|(_, vote_set)| vote_set.vote_of(seat)).find_map(|commit| {
                 let evidence = Evidence::HiddenLock(commit, change.clone());
-                // The vote's signature is still unverified, and a forged vote convicts nobody.
+                // The vote's signature is still unverified, and a forged vote convicts no member.
                 let is_hidden = evidence.is_contradiction()
                     && self.head.committee.key(seat).is_some_and(|key| commit.verify(key).is_ok());
                 is_hidden.then(|| Offence::HiddenLock(commit, Box::new(change.clone())))

@@ -1,7 +1,7 @@
 //! Tracks peers that are ahead, and chooses the peer to request missing blocks from.
 //!
 //! A claim to be ahead costs nothing, so it earns one request: the replica requests blocks from the
-//! peer, then forgets the claim. One request is pending at a time. A peer one height ahead is
+//! peer, then drops the claim. One request is pending at a time. A peer one height ahead is
 //! usually just faster, so the replica waits before it requests blocks from such a peer.
 
 use crate::types::{Height, NodeId, TimeMs};
@@ -92,7 +92,7 @@ mod tests {
     const B: NodeId = NodeId([2; 32]);
 
     #[test]
-    fn asks_at_once_who_is_far_ahead_and_later_who_is_one_ahead() {
+    fn requests_at_once_from_peers_far_ahead_and_later_from_peers_one_ahead() {
         let mut ahead = CatchUp::default();
         ahead.record_ahead(A, 6, 5, 100);
         assert_eq!((ahead.next_request(5, 100, 50), ahead.deadline(5, 50)), (None, Some(150)));
@@ -106,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_keep_being_asked_alone() {
+    fn requests_alternate_between_the_peers_ahead() {
         let mut ahead = CatchUp::default();
-        let mut asked = alloc::vec::Vec::new();
+        let mut requested = alloc::vec::Vec::new();
         for round in 0..4 {
             ahead.record_ahead(A, u64::MAX, 5, round * 100);
             ahead.record_ahead(B, 9, 5, round * 100);
-            asked.extend(ahead.next_request(5, round * 100, 50));
+            requested.extend(ahead.next_request(5, round * 100, 50));
         }
-        assert_eq!(asked, [A, B, A, B]);
+        assert_eq!(requested, [A, B, A, B]);
     }
 }

@@ -46,7 +46,7 @@ pub(in crate::consensus) struct HeightState {
     pub(in crate::consensus) view_changes: BTreeMap<usize, SignedViewChange>,
     /// The first justified proposal of each view from this one on.
     pub(in crate::consensus) seen_proposals: BTreeMap<View, SignedProposalHeader>,
-    /// Votes of this height go to all members, whatever the configuration says.
+    /// Votes of this height go to all members, regardless of the configuration.
     pub(in crate::consensus) collector_bypassed: bool,
     /// The phases whose certificates this node has broadcast as the collector.
     pub(in crate::consensus) broadcast_phases: BTreeSet<Phase>,

@@ -114,18 +114,18 @@ mod tests {
         let mut pacing = Pacing::default();
         samples
             .into_iter()
-            .for_each(|(is_pipelined, took_ms)| note(&mut pacing, is_pipelined, took_ms));
+            .for_each(|(is_pipelined, took_ms)| add_sample(&mut pacing, is_pipelined, took_ms));
         pacing
     }
 
-    fn note(pacing: &mut Pacing, is_pipelined: bool, took_ms: u64) {
+    fn add_sample(pacing: &mut Pacing, is_pipelined: bool, took_ms: u64) {
         pacing.record(if is_pipelined { 5 } else { UNPIPELINED_FIRST }, is_pipelined, took_ms);
     }
 
     #[test]
-    fn opens_while_a_block_takes_no_longer_beside_another() {
+    fn pipelines_while_pipelined_blocks_take_no_longer() {
         assert!(Pacing::default().should_pipeline(5));
-        assert!(!after([(true, 900)]).should_pipeline(5), "there is nothing to compare with yet");
+        assert!(!after([(true, 900)]).should_pipeline(5), "no earlier measurement exists");
         assert!(after([(false, 200)]).should_pipeline(5));
         assert!(after([(false, 200), (true, 250)]).should_pipeline(5));
         assert!(!after([(false, 200), (true, 260)]).should_pipeline(5));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn rests_for_half_of_what_blocks_take_but_not_for_long() {
+    fn delays_proposals_by_half_the_block_time_up_to_a_limit() {
         assert_eq!(Pacing::default().proposal_delay_ms(), 0);
         let delay_ms = |samples: &[(bool, u64)]| after(samples.iter().copied()).proposal_delay_ms();
         assert_eq!(delay_ms(&[(false, 90)]), 45);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_are_tried_whatever_they_seem_to_be_worth() {
+    fn both_modes_are_sampled_in_every_cycle() {
         let (bad, good) = (after([(false, 100), (true, 300)]), after([(false, 100), (true, 100)]));
         let heights = |pacing: &Pacing| {
             (64..96)
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sees_one_height_open_does_not_take_it_for_alone() {
+    fn a_height_beside_a_pipelined_one_is_no_unpipelined_sample() {
         let mut pacing = after([(false, 100), (true, 120)]);
         let is_alone = |pacing: &Pacing, height: Height| {
             !pacing.should_pipeline(height) && !pacing.should_pipeline(height + 1)
@@ -178,15 +178,15 @@ mod tests {
     }
 
     #[test]
-    fn forgets_what_was() {
+    fn recent_samples_outweigh_old_ones() {
         let mut pacing = after([(false, 100), (true, 400)]);
         assert!(!pacing.should_pipeline(5));
-        (0..16).for_each(|_| note(&mut pacing, true, 110));
+        (0..16).for_each(|_| add_sample(&mut pacing, true, 110));
         assert!(pacing.should_pipeline(5));
-        (0..16).for_each(|_| note(&mut pacing, false, 50));
+        (0..16).for_each(|_| add_sample(&mut pacing, false, 50));
         assert!(!pacing.should_pipeline(5));
-        note(&mut pacing, true, u64::MAX);
-        (0..200).for_each(|_| note(&mut pacing, true, 50));
+        add_sample(&mut pacing, true, u64::MAX);
+        (0..200).for_each(|_| add_sample(&mut pacing, true, 50));
         assert!(pacing.should_pipeline(5));
     }
 }

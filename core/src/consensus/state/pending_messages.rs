@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_one_of_each_kind_and_gives_them_back_at_their_height() {
+    fn stores_one_message_of_each_kind_and_returns_it_at_its_height() {
         let (a, b) = (NodeId([1; 32]), NodeId([2; 32]));
         let mut pending = PendingMessages::default();
         pending.insert(4, a, vote(5, 0, 1), false);

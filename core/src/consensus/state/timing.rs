@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn backs_off_and_recovers_to_what_a_block_needs() {
+    fn backs_off_and_recovers_to_the_time_that_a_block_needs() {
         let mut timing = Timing { base_ms: 1000, doublings: 0 };
         assert_eq!(timing.view_timeout_ms(), 1000);
         timing.back_off(3);

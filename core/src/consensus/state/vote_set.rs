@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn certifies_at_quorum_and_not_before() {
+    fn certifies_at_a_quorum_and_not_before() {
         let (keys, committee) = members(&[1; 4]);
         let mut vote_set = VoteSet::default();
         for seat in [2, 0] {
@@ -210,9 +210,9 @@ mod tests {
     }
 
     #[test]
-    fn halving_finds_every_bad_vote_and_keeps_the_good() {
+    fn bisection_finds_every_invalid_vote_and_keeps_the_valid_ones() {
         let (keys, committee) = members(&[1; 7]);
-        // Signatures of another block (even seats) and bytes that are no point (odd seats).
+        // Signatures of another block (even seats) and bytes that are not a point (odd seats).
         for bad in [vec![0], vec![6], vec![1, 4], vec![2, 3]] {
             let mut vote_set = VoteSet::default();
             let mut found = Vec::new();
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_vote_conflicts_and_a_spoiled_seat_is_silent() {
+    fn a_second_vote_conflicts_and_an_invalidated_seat_adds_no_votes() {
         let (keys, _) = members(&[1; 4]);
         let mut vote_set = VoteSet::default();
         let (first, second) =

@@ -16,7 +16,7 @@ fn check(secret: &str, public: &str, input: &str, proof: &str, output: &str) {
 }
 
 #[test]
-fn the_rfc_s_examples() {
+fn matches_the_examples_of_rfc_9381() {
     let lines = include_str!("../../../../tests/vectors/vrf/edwards25519_tai.txt").lines();
     let examples: Vec<Vec<&str>> = lines.map(|line| line.split(' ').collect()).collect();
     assert_eq!(examples.len(), 3);
@@ -28,7 +28,7 @@ fn the_rfc_s_examples() {
 
 /// The same from another source, with intermediate values, if the file is present.
 #[test]
-fn shared_vectors_where_they_are_at_hand() {
+fn matches_the_shared_vectors_if_they_are_present() {
     let path =
         concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors/vrf/edwards25519_tai.json");
     let Ok(text) = std::fs::read_to_string(path) else { return };
@@ -44,7 +44,7 @@ fn shared_vectors_where_they_are_at_hand() {
 }
 
 #[test]
-fn a_proof_is_bound_to_key_and_input_and_every_bit_of_it_counts() {
+fn a_proof_is_bound_to_key_and_input_and_fails_if_any_bit_changes() {
     let (a, b) = (SecretKey::from_bytes(&[1; 32]), SecretKey::from_bytes(&[2; 32]));
     let proof = a.prove(b"seed").unwrap();
     let (ours, theirs) = (a.public().decode().unwrap(), b.public().decode().unwrap());
@@ -59,7 +59,7 @@ fn a_proof_is_bound_to_key_and_input_and_every_bit_of_it_counts() {
 }
 
 #[test]
-fn outputs_are_of_the_key_alone() {
+fn outputs_depend_only_on_key_and_input() {
     let secret = SecretKey::from_bytes(&[3; 32]);
     let key = secret.public().decode().unwrap();
     let output = key.verify(b"x", &secret.prove(b"x").unwrap()).unwrap();

@@ -113,7 +113,7 @@ fn certificates_convict_exactly_the_signers_of_both() {
         };
         assert_eq!(verdict, expected, "seat {seat}");
     }
-    // A bit without a signature convicts nobody.
+    // A bit without a signature convicts no member.
     let mut framing = certificate(&keys, &committee, &[1, 2, 3], 0, 2);
     framing.signers[0] |= 1;
     let evidence = Evidence::Certificates(first, framing);
@@ -124,7 +124,7 @@ fn certificates_convict_exactly_the_signers_of_both() {
 }
 
 #[test]
-fn no_two_statements_of_a_correct_member_convict_it() {
+fn statements_of_a_correct_member_never_convict_it() {
     let (keys, committee) = members(&[1; 4]);
     let member = &keys[0];
     // Prepares 1 in view 0, locks on it and commits it; is carried to view 2, where it prepares and
@@ -163,7 +163,7 @@ fn no_two_statements_of_a_correct_member_convict_it() {
 }
 
 #[test]
-fn any_changed_byte_of_evidence_against_a_correct_member_stays_worthless() {
+fn changing_any_byte_of_statements_does_not_convict_a_correct_member() {
     // Another's statement beside an honest one: changing any byte makes no valid evidence of it.
     let (keys, committee) = members(&[1; 4]);
     let (member, byzantine) = (&keys[0], &keys[1]);

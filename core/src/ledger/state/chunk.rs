@@ -27,7 +27,7 @@ pub struct StateChunk {
     proof: ChunkProof,
 }
 
-/// Why a chunk is refused. The sender is at fault.
+/// The reason why a chunk is refused. The sender is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkError {
     /// Entries are missing, changed, too many, or from another position.
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_travels_in_chunks_below_the_cap() {
+    fn a_state_is_sent_in_chunks_below_the_cap() {
         let state = state(20_000);
         let (mut copy, mut next, mut chunks) = (State::default(), Some(Digest([0; 32])), 0);
         while let Some(from) = next {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn any_changed_byte_is_noticed() {
+    fn any_changed_byte_is_detected() {
         let state = state(5);
         let (zero, root) = (Digest([0; 32]), state.root());
         let bytes = codec::encode(&state.chunk(&zero).unwrap());

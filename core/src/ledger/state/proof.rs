@@ -30,7 +30,7 @@ pub struct ProvedEntry {
     pub proof: MapProof,
 }
 
-/// Why a proved entry is refused. The sender is at fault.
+/// The reason why a proved entry is refused. The sender is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
     /// The proof does not lead to the root.

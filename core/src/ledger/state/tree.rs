@@ -188,7 +188,7 @@ impl State {
         }
     }
 
-    /// Why a member was convicted, if it was.
+    /// The reason why a member was convicted, if it was.
     pub fn conviction(&self, node: &NodeId) -> Option<&Conviction> {
         match self.entry(&Key::Conviction(*node))? {
             Entry::Conviction(conviction) => Some(conviction),

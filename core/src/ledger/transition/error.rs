@@ -1,4 +1,4 @@
-//! Why a transaction was not applied, in its receipt.
+//! The reason why a transaction was not applied, in its receipt.
 
 use crate::{
     ledger::{evidence::EvidenceError, transaction::VALIDITY_BLOCKS_MAX},
@@ -6,7 +6,7 @@ use crate::{
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// Why a transaction was not applied. The sender is at fault.
+/// The reason why a transaction was not applied. The sender is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, BorshSerialize, BorshDeserialize)]
 #[allow(missing_docs)]
 pub enum TransactionError {

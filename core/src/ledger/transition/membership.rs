@@ -114,7 +114,7 @@ impl BlockExecutor<'_> {
         member.cloned().ok_or(TransactionError::NotMember)
     }
 
-    /// Both keys are unique for ever: a signature then names one member, and nobody votes with
+    /// Both keys are unique for ever: a signature then names one member, and no member votes with
     /// another's key.
     fn register_keys(
         &mut self,
@@ -154,10 +154,11 @@ impl BlockExecutor<'_> {
             .iter()
             .filter_map(|node| self.state.member(node).cloned())
             .collect();
-        let is_ripe = |since: Height| epoch::is_effective(&self.params, since, self.height);
+        let is_effective = |since: Height| epoch::is_effective(&self.params, since, self.height);
         for member in &mut members {
-            member.pending_bond.take_if(|(_, since)| is_ripe(*since));
-            if let Some((keys, _)) = member.pending_keys.take_if(|(_, since)| is_ripe(*since)) {
+            member.pending_bond.take_if(|(_, since)| is_effective(*since));
+            if let Some((keys, _)) = member.pending_keys.take_if(|(_, since)| is_effective(*since))
+            {
                 member.keys = keys;
             }
         }

@@ -257,7 +257,7 @@ fn entries_of_any_bytes_decode_or_are_refused() {
 }
 
 #[test]
-fn an_id_is_the_digest_of_what_is_signed_also_after_the_wire() {
+fn an_id_is_the_digest_of_the_signed_bytes_also_after_decoding() {
     let key = NodeKey::from_bytes(&[3; 32]);
     let transaction = Transaction {
         chain: ChainId([1; 32]),

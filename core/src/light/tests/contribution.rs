@@ -63,7 +63,7 @@ fn a_file_proves_what_a_member_did() {
 }
 
 #[test]
-fn a_file_leads_through_later_epochs_from_an_older_or_a_newer_checkpoint() {
+fn a_file_verifies_across_epochs_from_an_older_or_a_newer_checkpoint() {
     let fixture = Fixture::new();
     let state = state_with(&fixture.chain, is_final());
     let file =
@@ -87,10 +87,10 @@ fn a_member_without_a_part_and_a_job_without_a_result_are_refused() {
     let verify = |node, status| {
         in_first_epoch(&chain, node, &state_with(&chain, status)).verify(chain.client(), 10_000)
     };
-    let stranger = NodeId([1; 32]);
+    let other_node = NodeId([1; 32]);
     assert_eq!(
-        verify(stranger, is_final()).err(),
-        Some(ContributionError::NoContributor(stranger))
+        verify(other_node, is_final()).err(),
+        Some(ContributionError::NoContributor(other_node))
     );
     let failed = JobStatus::Failed { at: 2, reason: FailReason::Cancelled };
     for status in [JobStatus::Running, failed] {
@@ -101,7 +101,7 @@ fn a_member_without_a_part_and_a_job_without_a_result_are_refused() {
 }
 
 #[test]
-fn a_changed_byte_is_noticed() {
+fn a_changed_byte_is_detected() {
     let chain = Chain::new(1);
     let bytes = in_first_epoch(&chain, NODE, &state_with(&chain, is_final())).encode();
     for at in 0..bytes.len() {
@@ -114,7 +114,7 @@ fn a_changed_byte_is_noticed() {
 }
 
 #[test]
-fn a_file_of_another_network_is_named_as_such() {
+fn a_file_of_another_network_is_refused_as_such() {
     let chain = Chain::new(1);
     let mut file = in_first_epoch(&chain, NODE, &state_with(&chain, is_final()));
     file.header.header.chain = ChainId([9; 32]);
@@ -124,7 +124,7 @@ fn a_file_of_another_network_is_named_as_such() {
 }
 
 #[test]
-fn a_file_is_good_within_the_trust_period_or_as_of_it() {
+fn a_file_verifies_within_the_trust_period_or_as_of_a_time_in_it() {
     let chain = Chain::new(1);
     let file = in_first_epoch(&chain, NODE, &state_with(&chain, is_final()));
     let late = file.clone().verify(chain.client(), 1000 + TRUST_MS + 1);

@@ -130,7 +130,7 @@ fn too_many_handovers_wrong_order_and_other_committees_are_refused() {
     };
     assert_eq!(
         refused(1, &[handover.clone(), handover.clone()]),
-        Some(LightError::Count { asked: 1, found: 2 })
+        Some(LightError::Count { requested: 1, found: 2 })
     );
     // The second copy is not a handover of the next epoch.
     let again = LightError::Handover(HandoverError::Order { found: 0, expected: 1 });
@@ -165,8 +165,8 @@ fn too_many_handovers_wrong_order_and_other_committees_are_refused() {
     );
     // Even a quorum cannot replace the whole committee at once, nor seat a member without a proof
     // of possession of its key.
-    let strangers = Chain::new(50);
-    let all_new = CommitteeRecord { epoch: 1, ..strangers.start.committee.record().clone() };
+    let other_chain = Chain::new(50);
+    let all_new = CommitteeRecord { epoch: 1, ..other_chain.start.committee.record().clone() };
     assert_eq!(
         refused(1, &[chain.handover_to(&all_new)]),
         Some(LightError::Handover(HandoverError::NoOverlap))
@@ -182,7 +182,7 @@ fn too_many_handovers_wrong_order_and_other_committees_are_refused() {
 }
 
 #[test]
-fn a_fork_at_an_epoch_end_raises_the_alarm_and_old_handovers_lead_no_outdated_client() {
+fn a_fork_at_an_epoch_end_is_detected_and_an_outdated_client_refuses_handovers() {
     let chain = Fixture::new();
     let mut client = chain.chain.client();
     let late = client.head().time_ms + TRUST_MS + 1;
@@ -200,19 +200,19 @@ fn a_fork_at_an_epoch_end_raises_the_alarm_and_old_handovers_lead_no_outdated_cl
 }
 
 #[test]
-fn any_changed_byte_of_a_handover_is_noticed() {
+fn any_changed_byte_of_a_handover_is_detected() {
     let chain = Fixture::new();
     let (bytes, client) = (codec::encode(&chain.handover()), chain.chain.client());
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 1;
-        let Ok(turn) = codec::decode::<CommitteeHandover>(&changed, 1 << 16) else { continue };
-        assert!(follow_handovers(&mut client.clone(), 1, &[turn]).is_err(), "byte {at}");
+        let Ok(handover) = codec::decode::<CommitteeHandover>(&changed, 1 << 16) else { continue };
+        assert!(follow_handovers(&mut client.clone(), 1, &[handover]).is_err(), "byte {at}");
     }
 }
 
 #[test]
-fn whoever_decided_the_epoch_before_is_not_believed_about_later_heights_nor_for_long() {
+fn the_previous_committee_certifies_only_its_own_heights_and_only_within_the_trust_period() {
     let chain = Fixture::new();
     let mut client = chain.chain.client();
     follow_handovers(&mut client, 1, &[chain.handover()]).unwrap();
@@ -295,7 +295,7 @@ fn a_month_of_handovers_is_small_and_verified_in_seconds() {
 }
 
 #[test]
-fn a_file_of_another_kind_or_with_bytes_behind_its_end_is_no_file_of_handovers() {
+fn a_file_of_another_kind_or_with_trailing_bytes_is_refused() {
     let file =
         handover::HandoverFile::new(with_the_same_seats(&Chain::new(1), 2)).unwrap().encode();
     assert_eq!(handover::HandoverFile::decode(&file).unwrap().handovers.len(), 2);

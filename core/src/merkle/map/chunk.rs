@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_begins_inside_of_a_leaf() {
+    fn no_chunk_begins_inside_a_leaf() {
         let map = map([1]);
         assert!(map.chunk(&key(2), SMALL, |_| 1).is_none());
         assert_eq!(all_chunks(&map, SMALL).len(), 1);

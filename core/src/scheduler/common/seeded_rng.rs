@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_are_kept_and_seeds_reproduce() {
+    fn draws_follow_the_weights_and_equal_seeds_repeat_them() {
         let (mut rng, mut same) = (SeededRng::new([7; 32]), SeededRng::new([7; 32]));
         let mut counts = [0u32; 4];
         for _ in 0..4000 {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_kept_and_do_not_change_for_one_subject() {
+    fn bernoulli_draws_match_the_requested_share() {
         let rng = SeededRng::new([1; 32]);
         let hits =
             (0u32..4000).filter(|i| rng.bernoulli(16384, b"check", &i.to_le_bytes())).count();

@@ -21,7 +21,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 /// Most rejections stored individually; further ones are only counted.
 pub const REJECTIONS_MAX: usize = 256;
 /// Most contributors stored individually while a job runs. Work of further workers counts, but is
-/// credited to nobody.
+/// credited to no worker.
 pub const TALLIES_MAX: usize = 4 * CONTRIBUTORS_MAX;
 
 /// A result that was rejected.
@@ -33,7 +33,7 @@ pub struct Rejection {
     pub unit: u32,
     /// The worker.
     pub worker: NodeId,
-    /// Why the result was rejected.
+    /// The reason why the result was rejected.
     pub reason: Reason,
 }
 

@@ -32,8 +32,8 @@ pub(super) const BROWSER_WAIT_MS: u64 = 1_500;
 pub struct Config {
     /// This host: it is credited for what it recomputes.
     pub local: NodeId,
-    /// Secret, and fresh from the operating system at every start, so that nobody can predict who
-    /// checks whom.
+    /// Secret, and fresh from the operating system at every start, so that no worker can predict
+    /// its checker.
     pub seed: [u8; 32],
     /// Shortest lease, milliseconds.
     pub lease_ms_min: u64,

@@ -1,9 +1,9 @@
-//! Why a coordinator does not start, or cannot continue. Faults of peers are never errors here: the
-//! coordinator answers them.
+//! The reason why a coordinator does not start, or cannot continue. Faults of peers are never
+//! errors here: the coordinator answers them.
 
 use crate::compute::{ComputeError, limits::ParamsError};
 
-/// Why a job cannot be coordinated.
+/// The reason why a job cannot be coordinated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
     /// The parameters are outside the limits, or do not fit the data.
@@ -39,7 +39,7 @@ pub enum StartError {
     Compute(#[from] ComputeError),
 }
 
-/// Why a coordinator refuses an input of its host, or halts.
+/// The reason why a coordinator refuses an input of its host, or halts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The host reported a result that was not requested.

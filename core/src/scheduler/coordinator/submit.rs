@@ -234,10 +234,10 @@ impl Coordinator {
             return Ok(Answer::Refused(Refusal::UnknownLease));
         };
         match self.work_units.get(unit as usize).map(|s| &s.phase) {
-            Some(Phase::Disputed { first, step: asked, .. })
+            Some(Phase::Disputed { first, step: requested, .. })
                 if first.holder.lease_number == number
                     && first.holder.node == peer.node
-                    && *asked == step => {}
+                    && *requested == step => {}
             _ => return Ok(Answer::Refused(Refusal::UnexpectedMessage)),
         }
         match state {

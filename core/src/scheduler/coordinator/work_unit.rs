@@ -68,16 +68,16 @@ pub(super) enum Phase {
         since: TimeMs,
     },
     Recomputing {
-        /// None if no worker has submitted a result.
+        /// The first result; `None` if no worker has submitted one.
         first: Option<Submission>,
-        /// Agrees with the first result.
+        /// The second result, which agrees with the first.
         second: Option<Submission>,
         compute_id: u64,
         /// When the request to this host is repeated.
         retry_at: TimeMs,
     },
     Disputed {
-        /// Its worker must send the state.
+        /// The first result, whose worker must send the state.
         first: Submission,
         second: Submission,
         step: u32,

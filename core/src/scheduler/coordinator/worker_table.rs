@@ -1,7 +1,7 @@
 //! The coordinator's table of workers: speed, latency, reputation, and queued lease events.
 //!
 //! The local reputation starts anew with each process and has no effect in the ledger. It only
-//! decides who is checked, how likely a worker is chosen, and who is banned.
+//! decides which workers are checked, how likely a worker is chosen, and which workers are banned.
 
 use super::{input::Peer, score::Candidate, work_unit::LeaseHolder};
 use crate::{
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_cannot_fill_the_roster() {
+    fn unknown_peers_cannot_overfill_the_worker_table() {
         let mut worker_table = WorkerTable::default();
         for i in 0..2 * WORKERS_MAX as u64 {
             let mut id = [0; 32];

@@ -50,7 +50,7 @@ pub(super) struct InputCache {
     use_counter: u64,
 }
 
-/// Why a work unit cannot be computed.
+/// The reason why a work unit cannot be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CacheError {
     /// Its inputs have not arrived yet.
@@ -155,7 +155,7 @@ mod tests {
     use alloc::vec;
 
     /// Local steps of a job whose rounds take all 65,536 rows at each step.
-    fn lane(steps: u32, rows: LeaseRows) -> LocalStepsAssignment {
+    fn assignment(steps: u32, rows: LeaseRows) -> LocalStepsAssignment {
         let params = JobParams {
             architecture: Architecture {
                 dims: vec![2, 2].try_into().unwrap(),
@@ -182,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn no_lane_makes_a_worker_shuffle_its_rows_again_and_again() {
+    fn a_work_unit_that_needs_too_many_shuffles_is_refused() {
         let rows = 65_536;
         let all = Samples::new(2, vec![0; 2 * rows], vec![0; rows]).unwrap();
         let mut input_cache = InputCache::default();
-        let mut first = lane(1, LeaseRows::All(all));
+        let mut first = assignment(1, LeaseRows::All(all));
         input_cache.insert(&mut first).unwrap();
         assert!(input_cache.task(&first).is_ok());
-        let mut costly = lane(1024, LeaseRows::Cached);
+        let mut costly = assignment(1024, LeaseRows::Cached);
         input_cache.insert(&mut costly).unwrap();
         assert_eq!(input_cache.task(&costly).unwrap_err(), CacheError::Malformed);
     }

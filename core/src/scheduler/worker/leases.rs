@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_waited_for_its_weights_is_of_use_until_its_deadline() {
+    fn a_work_unit_that_waited_for_its_weights_keeps_its_deadline() {
         let coordinator = NodeId([2; 32]);
         let mut worker = Worker::new(Config { slots: 1, ..Config::new(NodeId([3; 32]), [4; 32]) });
         assert!(worker.accept_lease(

@@ -85,7 +85,7 @@ impl Worker {
         unsettled.dedup();
         for (job, coordinator) in unsettled {
             let is_polling = self.pending_requests.values().any(|e| match e.purpose {
-                RequestPurpose::RequestLease { job: asked, .. } => asked == job,
+                RequestPurpose::RequestLease { job: requested, .. } => requested == job,
                 RequestPurpose::Lease(_) => false,
             });
             let is_allowed = self.offer_state(job).is_some_and(|s| s.not_before <= now);

@@ -54,7 +54,7 @@ pub enum Event {
         round: u32,
         /// The work unit.
         unit: u32,
-        /// Why the result was rejected.
+        /// The reason why the result was rejected.
         reason: Reason,
     },
     /// A work unit was lost: it was late, or the coordinator is gone.

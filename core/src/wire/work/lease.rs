@@ -119,7 +119,7 @@ pub enum LeaseEvent {
     Rejected {
         /// The lease.
         lease: LeaseId,
-        /// Why the result was rejected.
+        /// The reason why the result was rejected.
         reason: Reason,
     },
     /// Another worker was faster. The worker is not penalised.

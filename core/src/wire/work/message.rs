@@ -114,27 +114,27 @@ impl Response {
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Answer {
-    /// To [`Request::RequestLease`].
+    /// Answer to [`Request::RequestLease`].
     Lease(Box<Lease>),
-    /// To [`Request::RequestLease`]: no work unit is free.
+    /// Answer to [`Request::RequestLease`]: no work unit is free.
     Idle {
         /// When to send the next request, milliseconds.
         retry_ms: u32,
     },
-    /// To [`Request::Commit`], and to [`Request::RevealDigest`] if the digest is not enough.
+    /// Answer to [`Request::Commit`], and to [`Request::RevealDigest`] if the digest is not enough.
     RevealRequested {
         /// Whether the full output is requested, or only its digest. A digest is enough if another
         /// worker has already submitted a result to compare with.
         full_output: bool,
     },
-    /// To [`Request::Reveal`] and [`Request::State`]: the coordinator checks the submission, and an
-    /// event follows.
+    /// Answer to [`Request::Reveal`] and [`Request::State`]: the coordinator checks the submission,
+    /// and an event follows.
     Received,
     /// Not accepted.
     Refused(Refusal),
 }
 
-/// Why the coordinator refuses a request.
+/// The reason why the coordinator refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, thiserror::Error)]
 pub enum Refusal {
     /// The node does not coordinate such a job.
@@ -170,7 +170,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_job_of_a_request_is_read_without_the_rest() {
+    fn the_job_of_a_request_is_decoded_alone() {
         let job = Digest([7; 32]);
         let lease = LeaseId { job, number: 1 };
         for request in [

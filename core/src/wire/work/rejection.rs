@@ -1,9 +1,9 @@
-//! Why a result is rejected, and what that implies about its worker.
+//! The reason why a result is rejected, and what that implies about its worker.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use core::fmt;
 
-/// Why a result was rejected.
+/// The reason why a result was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub enum Reason {
     /// This step, from 0, is wrong: proved by replaying it.
@@ -68,7 +68,7 @@ impl fmt::Display for Reason {
         match self {
             Self::WrongStep(step) => write!(f, "step {step} is computed wrongly"),
             Self::WrongDelta => f.write_str("the delta is not that of its steps"),
-            Self::WrongReveal => f.write_str("what was opened is not what was committed to"),
+            Self::WrongReveal => f.write_str("the revealed result is not the committed one"),
             Self::Malformed => f.write_str("the result has not the form of one"),
             Self::NotRevealed => f.write_str("the commitment was not opened in time"),
             Self::StateWithheld => f.write_str("the disputed state was not shown in time"),

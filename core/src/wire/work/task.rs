@@ -80,13 +80,13 @@ pub struct ExactStepInput {
 /// The output of a task.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum TaskOutput {
-    /// Of [`Task::LocalSteps`].
+    /// Output of [`Task::LocalSteps`].
     LocalSteps(LocalStepsResult),
-    /// Of [`Task::State`].
+    /// Output of [`Task::State`].
     State(TrainingState),
-    /// Of [`Task::ExactStep`].
+    /// Output of [`Task::ExactStep`].
     ExactStep(ExactStepTrace),
-    /// Of [`Task::InferencePart`].
+    /// Output of [`Task::InferencePart`].
     InferencePart(Inference),
 }
 
@@ -139,7 +139,7 @@ impl TaskOutput {
     }
 }
 
-/// Why an encoded task has no output.
+/// The reason why an encoded task has no output.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TaskError {
     /// The bytes are not a task.

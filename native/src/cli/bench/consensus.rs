@@ -370,7 +370,7 @@ impl SignatureFloor {
 }
 
 /// Time of one transaction signature, microseconds, in a batch as large as a block under load.
-/// `is_known` says whether the senders' keys are cached.
+/// With `is_known` the senders' keys are cached.
 fn verify_us(start: &GenesisState, clients: &[NodeKey], is_known: bool) -> anyhow::Result<f64> {
     const TIMES: u32 = 5;
     let chain = start.header.chain;

@@ -117,7 +117,7 @@ impl Pair {
         let mut requests = Vec::new();
         for _ in 0..SMALL_REQUESTS {
             let began = Instant::now();
-            self.ask(peer, Protocol::Light, vec![0; 64]).await?;
+            self.request_within(peer, Protocol::Light, vec![0; 64]).await?;
             requests.push(began.elapsed());
         }
         let cpu_before = cpu_ms();
@@ -148,7 +148,7 @@ impl Pair {
         let began = Instant::now();
         try_join_all((0..PARALLEL).map(|_| async move {
             for _ in 0..count {
-                let answer = self.ask(peer, of, vec![0x5a; request]).await?;
+                let answer = self.request_within(peer, of, vec![0x5a; request]).await?;
                 if answer.len() != response {
                     bail!("an answer of {} bytes instead of {response}", answer.len());
                 }
@@ -159,7 +159,7 @@ impl Pair {
         Ok((count * PARALLEL * each) as f64 / f64::from(1 << 20) / began.elapsed().as_secs_f64())
     }
 
-    async fn ask(
+    async fn request_within(
         &self,
         peer: NodeId,
         protocol: Protocol,
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_small_round_has_all_figures() {
+    async fn a_small_measurement_reports_all_figures() {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         for listen in ["/ip4/127.0.0.1/udp/0/webrtc-direct", "/ip4/127.0.0.1/tcp/0/ws"] {
             let mut pair = Pair::new(listen).await.unwrap();

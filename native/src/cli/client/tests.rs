@@ -100,10 +100,15 @@ fn a_node_that_accepts_and_never_answers_is_silent() {
     for error in errors {
         let dir = fake.dir.path().display().to_string();
         assert!(
-            error.contains("is silent") && error.contains(&dir) && error.contains("tequio status"),
+            error.contains("is silent")
+                && error.contains(&dir)
+                && error.contains("tequio run --dir")
+                && !error.contains("tequio status"),
             "{error}"
         );
     }
+    let cancelled = unknown_outcome(client.delete("/v1/jobs/x").unwrap_err(), || "unknown".into());
+    assert!(format!("{cancelled:#}").starts_with("unknown: "), "{cancelled:#}");
 }
 
 #[test]
@@ -128,7 +133,7 @@ fn a_stream_that_stops_in_the_middle_is_silent_and_one_with_comments_is_not() {
 }
 
 #[test]
-fn an_answer_that_trickles_ends_as_well() {
+fn a_response_that_arrives_too_slowly_times_out() {
     let fake = Fake::new(|_, stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n");
         while stream.write_all(b" ").is_ok() {
@@ -140,7 +145,7 @@ fn an_answer_that_trickles_ends_as_well() {
 }
 
 #[test]
-fn a_submission_whose_answer_is_lost_is_sent_again_under_the_same_key() {
+fn a_submission_without_a_response_is_sent_again_under_the_same_key() {
     let fake = Fake::new(|number, stream| match number {
         0 => stream.shutdown(std::net::Shutdown::Both).unwrap(),
         _ => answer(stream, "{\"id\":\"7\"}"),
@@ -160,7 +165,7 @@ fn a_submission_whose_answer_is_lost_is_sent_again_under_the_same_key() {
 }
 
 #[test]
-fn a_submission_that_is_never_answered_says_how_to_repeat_it() {
+fn the_error_of_an_unanswered_submission_explains_how_to_repeat_it() {
     let fake = Fake::new(|_, stream| stream.shutdown(std::net::Shutdown::Both).unwrap());
     let error = fake.client().submit("/v1/jobs", &[], b"x,y\n", "my-key").unwrap_err();
     let text = format!("{error:#}");
@@ -172,7 +177,7 @@ fn a_submission_that_is_never_answered_says_how_to_repeat_it() {
 }
 
 #[test]
-fn nobody_and_somebody_else_are_told_apart() {
+fn the_error_distinguishes_a_stopped_node_from_another_program_on_its_port() {
     let fake = Fake::new(|_, stream| answer(stream, "<html>hello</html>"));
     let error = format!("{:#}", fake.client().json("/v1/status").unwrap_err());
     assert!(error.contains("another program has its port"), "{error}");
@@ -190,7 +195,7 @@ fn nobody_and_somebody_else_are_told_apart() {
 }
 
 #[test]
-fn no_proxy_stands_between_a_command_and_its_node() {
+fn commands_ignore_proxy_settings() {
     let fake = Fake::new(|_, stream| answer(stream, "{}"));
     assert!(fake.client().agent.config().proxy().is_none());
 }

@@ -32,7 +32,7 @@ use tequio_core::{
 use tequio_p2p::{Network, NotificationProtocol};
 use tokio::runtime::Handle;
 
-/// What the driver uses of the node.
+/// The parts of the node that the driver uses.
 #[derive(Clone, Debug)]
 pub struct DriverParts {
     /// The head, which the driver advances.
@@ -188,8 +188,10 @@ impl ReplicaOutputs {
             match submitter.submit_and_wait(action).await {
                 Ok((_, height)) => tracing::warn!(accused = %accused.short(), height, "convicted"),
                 Err(error) => {
-                    tracing::info!(accused = %accused.short(), %error, "the misbehaviour report \
-                                                                        was not applied")
+                    tracing::info!(
+                        accused = %accused.short(), %error,
+                        "the misbehaviour report was not applied"
+                    )
                 }
             }
         });
@@ -386,10 +388,10 @@ mod tests {
     fn unverified_transactions_of_members_are_in_a_block() {
         let mut fixture = Fixture::of(SMALL_COMMITTEE_MAX + 1);
         let mut notifications = fixture.notifications();
-        let (member, stranger) =
+        let (member, non_member) =
             (fixture.members[1].node.clone(), NodeKey::from_bytes(&[0x77; 32]));
-        let (of_member, of_stranger) = (fixture.signed(0), fixture.signed(1));
-        for (key, transaction) in [(member, &of_member), (stranger, &of_stranger)] {
+        let (of_member, of_non_member) = (fixture.signed(0), fixture.signed(1));
+        for (key, transaction) in [(member, &of_member), (non_member, &of_non_member)] {
             let peer = fixture.peer(&key);
             fixture.notify(&peer, transaction);
             let notification =
@@ -400,7 +402,10 @@ mod tests {
         }
         assert!(fixture.mempool.is_empty());
         assert_eq!(built(&fixture), [of_member]);
-        assert!(!fixture.mempool.contains(&of_stranger.id()), "it is left to its round");
+        assert!(
+            !fixture.mempool.contains(&of_non_member.id()),
+            "it is verified later in its batch"
+        );
     }
 
     #[test]
@@ -411,7 +416,7 @@ mod tests {
             fs::write(&path, format!("some avg10=0.00 total={total_us}\n")).unwrap();
             path
         };
-        let said = |pressure: CpuPressure| {
+        let reported = |pressure: CpuPressure| {
             let fixture = Fixture::of(1);
             let (mut handler, mut replica) = handler(&fixture, pressure);
             let (inbox, receiver) = machine::inbox();
@@ -430,10 +435,10 @@ mod tests {
             assert_eq!(replica.height(), 2);
             receiver.waiting()
         };
-        assert!(said(CpuPressure::until_now(file("idle", 5))).is_empty());
+        assert!(reported(CpuPressure::until_now(file("idle", 5))).is_empty());
         let pressure = CpuPressure::until_now(file("busy", 5));
         file("busy", 1_000_000_000_000);
-        let said = said(pressure);
-        assert!(matches!(said[..], [Input::Contended(true)]), "{said:?}");
+        let reported = reported(pressure);
+        assert!(matches!(reported[..], [Input::Contended(true)]), "{reported:?}");
     }
 }

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_messages_keep_no_vote_waiting() {
+    fn malformed_messages_do_not_delay_votes() {
         let rubbish = || std::iter::repeat_n(vec![0xff; 3], 10 * BATCH_MAX);
         assert_eq!(taken(std::iter::once(vote(7)).chain(rubbish())), (vec![(7, 0)], BATCH_MAX));
         assert_eq!(taken(rubbish()), (vec![], BATCH_MAX));
@@ -141,13 +141,13 @@ mod tests {
     #[test]
     fn want_block_is_sent_once_per_height_and_again_by_the_proposer() {
         let mut dedup = WantBlockDedup::default();
-        let mut said = |height, builds| dedup.should_send(height, || builds);
+        let mut sent = |height, builds| dedup.should_send(height, || builds);
         assert_eq!(
-            [said(1, false), said(1, false), said(1, true), said(1, false)],
+            [sent(1, false), sent(1, false), sent(1, true), sent(1, false)],
             [true, false, true, false]
         );
         assert_eq!(
-            [said(2, false), said(2, false), said(3, true), said(3, true)],
+            [sent(2, false), sent(2, false), sent(3, true), sent(3, true)],
             [true, false, true, true]
         );
     }

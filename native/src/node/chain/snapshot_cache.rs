@@ -18,11 +18,11 @@ pub const SNAPSHOT_INTERVAL: Height = 64;
 /// Newest states, which are kept even if no peer requests them.
 const NEWEST_KEPT: usize = 2;
 /// How long a state is kept after a peer has requested a part of it.
-const KEEP_AFTER_USE: Duration = Duration::from_secs(600);
+const KEEP_AFTER_REQUEST: Duration = Duration::from_secs(600);
 
 /// The states that this node offers.
 #[derive(Debug, Default)]
-pub struct SnapshotCache(Mutex<SnapshotLru<Arc<Tip>>>);
+pub struct SnapshotCache(Mutex<RetainedSnapshots<Arc<Tip>>>);
 
 impl SnapshotCache {
     /// Adds a tip. `is_first` marks the one with which the node starts, when it has no other state
@@ -40,8 +40,8 @@ impl SnapshotCache {
 
     /// The final headers of the kept states, ascending.
     pub fn headers(&self) -> Vec<FinalHeader> {
-        let shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shelf.0.values().map(|(tip, _)| tip.header.clone()).collect()
+        let retained = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        retained.0.values().map(|(tip, _)| tip.header.clone()).collect()
     }
 
     /// The state of a height, marked as in use.
@@ -52,32 +52,33 @@ impl SnapshotCache {
 
 /// States by height, each with the time of its last request.
 #[derive(Debug)]
-struct SnapshotLru<T>(BTreeMap<Height, (T, Option<Instant>)>);
+struct RetainedSnapshots<T>(BTreeMap<Height, (T, Option<Instant>)>);
 
-impl<T> Default for SnapshotLru<T> {
+impl<T> Default for RetainedSnapshots<T> {
     fn default() -> Self {
         Self(BTreeMap::new())
     }
 }
 
-impl<T: Clone> SnapshotLru<T> {
+impl<T: Clone> RetainedSnapshots<T> {
     /// Adds a state. Keeps only the newest ones and those in use, and evicts the oldest of those if
     /// they are too many.
     fn put(&mut self, height: Height, item: T, now: Instant) {
         self.0.insert(height, (item, None));
-        let fresh: Vec<Height> = self.0.keys().rev().take(NEWEST_KEPT).copied().collect();
-        let in_use = |asked: &Option<Instant>| {
-            asked.is_some_and(|at| now.duration_since(at) < KEEP_AFTER_USE)
+        let newest: Vec<Height> = self.0.keys().rev().take(NEWEST_KEPT).copied().collect();
+        let is_in_use = |last_request: &Option<Instant>| {
+            last_request.is_some_and(|at| now.duration_since(at) < KEEP_AFTER_REQUEST)
         };
-        self.0.retain(|height, (_, asked)| fresh.contains(height) || in_use(asked));
+        self.0
+            .retain(|height, (_, last_request)| newest.contains(height) || is_in_use(last_request));
         while self.0.len() > SNAPSHOTS_MAX {
             self.0.pop_first();
         }
     }
 
     fn get(&mut self, height: Height, now: Instant) -> Option<T> {
-        let (item, asked) = self.0.get_mut(&height)?;
-        *asked = Some(now);
+        let (item, last_request) = self.0.get_mut(&height)?;
+        *last_request = Some(now);
         Some(item.clone())
     }
 }
@@ -87,20 +88,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_the_newest_and_those_that_are_asked_for_within_a_bound() {
-        let (mut shelf, now) = (SnapshotLru::default(), Instant::now());
+    fn keeps_the_newest_and_recently_requested_states_up_to_a_limit() {
+        let (mut retained, now) = (RetainedSnapshots::default(), Instant::now());
         for height in [10, 20, 30] {
-            shelf.put(height, (), now);
+            retained.put(height, (), now);
         }
-        assert_eq!(shelf.0.keys().copied().collect::<Vec<_>>(), [20, 30]);
-        assert!(shelf.get(10, now).is_none());
+        assert_eq!(retained.0.keys().copied().collect::<Vec<_>>(), [20, 30]);
+        assert!(retained.get(10, now).is_none());
         for height in 4..40 {
-            assert!(shelf.get((height - 1) * 10, now).is_some());
-            shelf.put(height * 10, (), now);
-            assert!(shelf.0.len() <= SNAPSHOTS_MAX);
+            assert!(retained.get((height - 1) * 10, now).is_some());
+            retained.put(height * 10, (), now);
+            assert!(retained.0.len() <= SNAPSHOTS_MAX);
         }
-        assert_eq!(shelf.0.len(), SNAPSHOTS_MAX);
-        shelf.put(400, (), now + KEEP_AFTER_USE);
-        assert_eq!(shelf.0.len(), NEWEST_KEPT);
+        assert_eq!(retained.0.len(), SNAPSHOTS_MAX);
+        retained.put(400, (), now + KEEP_AFTER_REQUEST);
+        assert_eq!(retained.0.len(), NEWEST_KEPT);
     }
 }

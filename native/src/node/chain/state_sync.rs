@@ -38,7 +38,7 @@ use tequio_p2p::{Network, Protocol};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
-/// Most peers that are asked for offers.
+/// Most peers that get a request for offers.
 const PEERS_MAX: usize = 16;
 /// Consecutive failures, over all peers, after which another state is chosen.
 const FAILURES_MAX: usize = 8;
@@ -50,7 +50,7 @@ const LOG_EVERY: u64 = 64;
 /// The reason why no state was fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// No peer is asked without a trusted start.
+    /// No peer gets a request without a trusted start.
     #[error("{0}; put a newer checkpoint.bin into the node's directory")]
     Trust(#[from] BootstrapError),
     /// No peer offers a newer state now.
@@ -99,7 +99,7 @@ pub struct StateSync {
     pub chain: ChainView,
     /// Received chunks.
     pub store: Arc<Store>,
-    /// The peers that are asked.
+    /// The peers that get requests.
     pub network: Network,
     /// Counts peers that send invalid data.
     pub metrics: Arc<Metrics>,
@@ -245,11 +245,12 @@ impl StateSync {
             .filter(|p| !banned_peers.contains(p))
             .take(PEERS_MAX)
             .collect();
-        let asked = peers.into_iter().map(|peer| async move { (peer, self.snapshots(peer).await) });
+        let queries =
+            peers.into_iter().map(|peer| async move { (peer, self.snapshots(peer).await) });
         let (mut offers, mut offered): (BTreeMap<(Height, Digest), SnapshotOffer>, Vec<_>) =
             (BTreeMap::new(), Vec::new());
         let (tip, mut has_blocks) = (self.chain.tip().height(), false);
-        for (peer, answer) in futures::future::join_all(asked).await {
+        for (peer, answer) in futures::future::join_all(queries).await {
             has_blocks |= answer.as_ref().is_some_and(|a| a.head > tip && a.lowest <= tip + 1);
             let headers = answer.into_iter().flat_map(|snapshots| snapshots.headers.into_vec());
             offered.extend(
@@ -333,15 +334,22 @@ impl StateSync {
         match self.network.request(peer, Protocol::Sync, body, timeout).await {
             Ok(body) => compression::decode(&body, RESPONSE_LEN_MAX).ok(),
             Err(error) => {
-                tracing::debug!(peer = %peer.short(), %error, "the peer did not answer which \
-                                                               states it offers");
+                tracing::debug!(
+                    peer = %peer.short(), %error,
+                    "the peer did not answer which states it offers"
+                );
                 None
             }
         }
     }
 
-    async fn ban_peer(&self, peer: NodeId, lie: &InvalidData, banned_peers: &mut BTreeSet<NodeId>) {
-        tracing::warn!(peer = %peer.short(), %lie, "misbehaviour");
+    async fn ban_peer(
+        &self,
+        peer: NodeId,
+        error: &InvalidData,
+        banned_peers: &mut BTreeSet<NodeId>,
+    ) {
+        tracing::warn!(peer = %peer.short(), %error, "misbehaviour");
         self.metrics.misbehaviour.inc();
         banned_peers.insert(peer);
         self.network.disconnect(peer).await;

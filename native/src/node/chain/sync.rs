@@ -28,7 +28,7 @@ const BLOCKS_PER_REQUEST: u16 = 128;
 pub struct BlockSync {
     /// The head.
     pub chain: ChainView,
-    /// The peers that are asked.
+    /// The peers that get requests.
     pub network: Network,
     /// Fetches a whole state if the blocks are too many or gone.
     pub state_sync: StateSync,
@@ -76,8 +76,8 @@ impl BlockSync {
     }
 
     /// Follows the head by asking one connected full node after the other; each request stays open
-    /// until the next block. Members receive missing blocks from other members, so they ask only
-    /// after a long time without a new block.
+    /// until the next block. Members receive missing blocks from other members, so they send
+    /// requests only after a long time without a new block.
     pub async fn follow(self) {
         let mut turn = 0usize;
         loop {
@@ -99,7 +99,7 @@ impl BlockSync {
             }
             let mut tip = self.chain.watch_tip();
             if self.fetch(peer, after + 1).await {
-                // Invalid blocks do not advance the head; then another peer is asked.
+                // Invalid blocks do not advance the head; then the request goes to another peer.
                 let advanced =
                     tokio::time::timeout(FETCH_TIMEOUT, tip.wait_for(|tip| tip.height() > after))
                         .await;
@@ -107,7 +107,7 @@ impl BlockSync {
                     continue;
                 }
             }
-            // A peer that reports a higher head but supplies nothing is not asked again at once.
+            // A peer that reports a higher head but supplies nothing gets no new request at once.
             turn = turn.wrapping_add(1);
             tokio::time::sleep(RETRY_INTERVAL).await;
         }

@@ -185,7 +185,7 @@ pub fn recompute_training(
     job: &Job,
     dataset: &[u8],
 ) -> anyhow::Result<(Recomputed, Vec<Block>)> {
-    let task = job.spec.training().context("the job is no training")?;
+    let task = job.spec.training().context("the job is not a training")?;
     let dataset: Dataset = codec::decode(dataset, DATASET_BYTES_MAX)?;
     let plan = task.params.clone().validate()?;
     plan.check_data(dataset.train())?;
@@ -216,7 +216,7 @@ fn recompute_answers(
 
 /// The object of a batch's answers.
 pub fn answers_block(id: JobId, job: &Job, classes: Vec<u8>) -> anyhow::Result<Block> {
-    let JobTask::Infer(task) = &job.spec.task else { anyhow::bail!("the job is no inference") };
+    let JobTask::Infer(task) = &job.spec.task else { anyhow::bail!("the job is not an inference") };
     anyhow::ensure!(classes.len() == task.rows as usize, "the job names another number of rows");
     Ok(Answers { job: id, model: task.model, batch: job.spec.dataset, classes }.to_block()?)
 }

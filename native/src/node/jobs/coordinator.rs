@@ -105,8 +105,10 @@ impl JobRunner {
         let over = || self.chain.job(&id).is_none_or(|job| JobState::from(&job.status).is_over());
         let mut pause = RETRY_INTERVAL;
         while let Err(error) = self.start(id, &job).await {
-            tracing::error!(job = %id, error = format!("{error:#}"), "cannot coordinate the job \
-                                                                      yet");
+            tracing::error!(
+                job = %id, error = format!("{error:#}"),
+                "cannot coordinate the job yet"
+            );
             tokio::time::sleep(pause).await;
             pause = (2 * pause).min(START_BACKOFF_MAX);
             if over() {
@@ -182,8 +184,10 @@ impl JobRunner {
             handler,
             move |ended| {
                 if let Err(error) = ended {
-                    tracing::error!(job = %id, error = format!("{error:#}"), "the coordinator has \
-                                                                              stopped");
+                    tracing::error!(
+                        job = %id, error = format!("{error:#}"),
+                        "the coordinator has stopped"
+                    );
                     coordinators.cancel(&id);
                 }
             },
@@ -196,8 +200,10 @@ impl JobRunner {
         let result = match self.publish(id, job, input, &outcome).await {
             Ok(result) => result,
             Err(error) => {
-                tracing::error!(job = %id, error = format!("{error:#}"), "cannot publish the \
-                                                                          result");
+                tracing::error!(
+                    job = %id, error = format!("{error:#}"),
+                    "cannot publish the result"
+                );
                 return;
             }
         };

@@ -29,14 +29,14 @@ const LARGE_REQUEST_LEN: usize = 64 * 1024;
 pub(super) enum Responder {
     Peer(Reply),
     /// This node's own worker, with the id of its request.
-    Own(Inbox<worker::Input>, u64),
+    LocalWorker(Inbox<worker::Input>, u64),
 }
 
 impl Responder {
     pub(super) fn respond(self, response: Response) {
         match self {
             Self::Peer(reply) => reply.send(codec::encode(&response)),
-            Self::Own(worker, id) => {
+            Self::LocalWorker(worker, id) => {
                 worker.send(worker::Input::Response { id, outcome: Ok(response) });
             }
         }
@@ -139,7 +139,7 @@ impl Coordinators {
 
     /// Handles the request of this node's own worker.
     pub fn receive_own(&self, worker: &Inbox<worker::Input>, id: u64, request: Request) {
-        let responder = Responder::Own(worker.clone(), id);
+        let responder = Responder::LocalWorker(worker.clone(), id);
         match self.handle(&request.job()) {
             Some(handle) => handle.send_request(self.peer(self.chain.node), request, responder),
             None => responder.respond(Response::refused(Refusal::UnknownJob)),

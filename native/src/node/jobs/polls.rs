@@ -21,14 +21,14 @@ const POLLS_MAX: usize = 64;
 /// Polls the coordinators of running jobs for progress, so that any node can show it. Each is
 /// polled again after its answer or failure.
 pub async fn poll_coordinators(jobs: JobsView, chain: ChainView, network: Network) {
-    let mut asked: JoinSet<NodeId> = JoinSet::new();
+    let mut polls: JoinSet<NodeId> = JoinSet::new();
     let mut under_way: BTreeSet<NodeId> = BTreeSet::new();
     let mut last: Option<NodeId> = None;
     let mut interval = tokio::time::interval(POLL_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        while let Some(answered) = asked.try_join_next() {
+        while let Some(answered) = polls.try_join_next() {
             match answered {
                 Ok(coordinator) => {
                     under_way.remove(&coordinator);
@@ -49,11 +49,11 @@ pub async fn poll_coordinators(jobs: JobsView, chain: ChainView, network: Networ
         let (first, later): (Vec<_>, Vec<_>) =
             coordinators.into_iter().partition(|c| last.is_none_or(|l| *c > l));
         for coordinator in
-            first.into_iter().chain(later).take(POLLS_MAX.saturating_sub(asked.len()))
+            first.into_iter().chain(later).take(POLLS_MAX.saturating_sub(polls.len()))
         {
             last = Some(coordinator);
             under_way.insert(coordinator);
-            asked.spawn(poll_coordinator(
+            polls.spawn(poll_coordinator(
                 jobs.clone(),
                 chain.clone(),
                 network.clone(),

@@ -151,7 +151,7 @@ impl JobsView {
             // The ledger takes precedence over the coordinator's report.
             let JobProgress { kind, dataset, rounds, units_total, .. } = empty;
             let name = empty.name.clone();
-            let told = report.unwrap_or(empty);
+            let reported = report.unwrap_or(empty);
             return JobProgress {
                 kind,
                 name,
@@ -162,7 +162,7 @@ impl JobsView {
                 submitted_ms,
                 waiting,
                 workers,
-                ..told
+                ..reported
             };
         };
         let sum =
@@ -272,7 +272,7 @@ fn listed(
     };
     jobs.sort_by_key(|(id, job)| (rank(&job.status), Reverse((job.submitted, *id))));
     let mut of_coordinator: BTreeMap<NodeId, u32> = BTreeMap::new();
-    let mut place = |(id, job): &(JobId, Job)| match &job.status {
+    let mut rank_of = |(id, job): &(JobId, Job)| match &job.status {
         JobStatus::Running => {
             let number = of_coordinator.entry(job.coordinator).or_default();
             *number += 1;
@@ -280,10 +280,10 @@ fn listed(
         }
         status => (rank(status), false, 0),
     };
-    let mut placed: Vec<_> = jobs.into_iter().map(|job| (place(&job), job)).collect();
+    let mut ranked: Vec<_> = jobs.into_iter().map(|job| (rank_of(&job), job)).collect();
     // The sort is stable: jobs of equal rank stay in the order of their age.
-    placed.sort_by_key(|(place, _)| *place);
-    placed.into_iter().map(|(_, job)| job).take(light::LIST_MAX).collect()
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, job)| job).take(light::LIST_MAX).collect()
 }
 
 fn is_silent(report: &Report) -> bool {
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn no_coordinator_fills_the_list_and_none_that_is_silent() {
+    fn neither_one_coordinator_nor_silent_ones_fill_the_list() {
         let of = |byte, submitted| Job {
             coordinator: NodeId([byte; 32]),
             ..job(submitted, JobStatus::Running)

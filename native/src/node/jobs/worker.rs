@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 /// Longer than coordinators hold a request while there is no work.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// What the worker uses of the node.
+/// The parts of the node that the worker uses.
 #[derive(Clone, Debug)]
 pub struct WorkerParts {
     /// The jobs of the ledger.
@@ -143,8 +143,10 @@ fn log_event(event: &Event) {
             tracing::info!(?job, round, unit, "this node's result arrived too late");
         }
         Event::Rejected { job, round, unit, reason } => {
-            tracing::warn!(?job, round, unit, %reason, "this node's result was refused: check this \
-                                                        machine's memory and CPU");
+            tracing::warn!(
+                ?job, round, unit, %reason,
+                "this node's result was refused: check this machine's memory and CPU"
+            );
         }
         Event::Lost { job, round, unit } => tracing::debug!(?job, round, unit, "lease lost"),
     }

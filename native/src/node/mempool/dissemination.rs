@@ -52,7 +52,7 @@ const ANNOUNCE_REPEAT_MS: TimeMs = 10_000;
 const REQUESTS_MAX: usize = 4096;
 const NON_MEMBER_REQUESTS_MAX: usize = REQUESTS_MAX / 2;
 const REQUESTS_PER_PEER_MAX: usize = 1024;
-/// Further peers stored for a pending request, besides the one that is asked.
+/// Further peers stored for a pending request, besides the requested one.
 const ALTERNATIVES_MAX: usize = 4;
 /// Requests for one transaction before it must be announced again.
 const ATTEMPTS_MAX: u8 = 8;
@@ -261,11 +261,11 @@ impl Dissemination {
     pub fn on_response(
         &mut self,
         peer: NodeId,
-        asked: &[TransactionId],
+        requested: &[TransactionId],
     ) -> Vec<(NodeId, Vec<TransactionId>)> {
-        let has_given = asked.iter().any(|id| self.recent.contains(id));
+        let has_given = requested.iter().any(|id| self.recent.contains(id));
         let mut next: BTreeMap<NodeId, Vec<TransactionId>> = BTreeMap::new();
-        for id in asked {
+        for id in requested {
             let Some(request) = self.requests.get_mut(id).filter(|request| request.peer == peer)
             else {
                 continue;
@@ -294,11 +294,11 @@ impl Dissemination {
     }
 }
 
-fn release(asked: &mut BTreeMap<NodeId, usize>, peer: &NodeId) {
-    if let Some(count) = asked.get_mut(peer) {
+fn release(requested: &mut BTreeMap<NodeId, usize>, peer: &NodeId) {
+    if let Some(count) = requested.get_mut(peer) {
         *count -= 1;
         if *count == 0 {
-            asked.remove(peer);
+            requested.remove(peer);
         }
     }
 }

@@ -21,7 +21,7 @@ pub const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most waiting transactions of one sender.
 pub const PER_SENDER_MAX: usize = 64;
 
-/// Why a transaction is not added. The sender is at fault, except if the pool is full.
+/// The reason why a transaction is not added. The sender is at fault, except if the pool is full.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     /// Exceeds a limit of the protocol.
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn one_sender_cannot_fill_it() {
+    fn one_sender_cannot_fill_the_pool() {
         let (state, mut pool) = (state(&[1, 2]), Pool::default());
         let first = transaction(1, 5).id();
         assert!(!pool.contains(&first));
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_sender_can_still_close_the_gap_that_the_others_wait_for() {
+    fn a_sender_at_its_limit_can_still_fill_its_nonce_gap() {
         let (state, mut pool) = (state(&[1]), Pool::default());
         let last = 5 + PER_SENDER_MAX as u64;
         for nonce in 6..=last {
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn reputation_goes_first_and_displaces_when_there_is_no_room() {
+    fn higher_reputation_is_selected_first_and_evicts_lower_when_full() {
         let (mut state, mut pool) = (state(&[1, 2]), Pool::default());
         state.insert(Entry::Account(Account { reputation: 7, ..Account::new(key(3).id(), 5) }));
         for n in 1..=3 {
@@ -402,7 +402,7 @@ mod tests {
             Err(Rejected::Full),
             "the others are not enough"
         );
-        assert_eq!(pool.len(), 3, "nobody makes way for one who does not get in");
+        assert_eq!(pool.len(), 3, "nothing is evicted for a rejected transaction");
         // Full to the last byte: evicting one transaction is just enough.
         pool.bytes = BYTES_MAX;
         assert!(pool.insert(transaction(3, 6), &state, 1).unwrap());

@@ -189,8 +189,10 @@ pub async fn serve(mempool: Arc<Mempool>, from: NodeId, body: Vec<u8>, reply: Re
     let request = match codec::decode::<GetTransactions>(&body, GET_TRANSACTIONS_LEN_MAX) {
         Ok(request) => request,
         Err(error) => {
-            return tracing::debug!(peer = %from.short(), %error, "malformed request for \
-                                                                  transactions");
+            return tracing::debug!(
+                peer = %from.short(), %error,
+                "malformed request for transactions"
+            );
         }
     };
     let found = mempool.pool().get(request.ids.iter());

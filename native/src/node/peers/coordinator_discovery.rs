@@ -88,8 +88,10 @@ pub async fn run(chain: ChainView, network: Network) {
                 let found =
                     tokio::time::timeout(SEARCH_TIMEOUT, find(&network, node, attempt)).await;
                 if let Ok(Some(addr)) = found {
-                    tracing::info!(coordinator = %node.short(), %addr, "found a path to the \
-                                                                        coordinator");
+                    tracing::info!(
+                        coordinator = %node.short(), %addr,
+                        "found a path to the coordinator"
+                    );
                 }
                 node
             });

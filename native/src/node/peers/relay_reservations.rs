@@ -25,7 +25,7 @@ const RELAYS_MAX: usize = 8;
 /// Most full nodes at which a coordinator makes reservations.
 const FULL_NODES_MAX: usize = 3;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// Pause before a peer that refused a reservation is asked again; the second is for configured
+/// Pause before the next request to a peer that refused a reservation; the second is for configured
 /// relays.
 const REFUSED_BACKOFF: Duration = Duration::from_secs(30);
 const CONFIGURED_REFUSED_BACKOFF: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ const FULL_NODE_AWAY_MAX: Duration = Duration::from_secs(2 * 60);
 /// Interval of requests for relays.
 const RELAY_QUERY_INTERVAL: Duration = Duration::from_secs(10);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Full nodes that are asked for relays at a time, and relays of each answer that are dialled.
+/// Full nodes that are queried for relays at a time, and relays of each answer that are dialled.
 const ASKED_PEERS_MAX: usize = 4;
 const RELAYS_RECEIVED_MAX: usize = 2;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -284,6 +284,7 @@ mod tests {
             path: Path::Direct(TransportKind::Tcp),
             addr: addr.clone(),
             agent: Some(agent.to_owned()),
+            identify_error: None,
             rtt: None,
             addrs: vec![addr],
         }
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn full_nodes_are_asked_while_a_job_is_coordinated_and_given_up_after_it() {
+    fn full_nodes_are_used_as_relays_only_while_a_job_is_coordinated() {
         let mut peers: Vec<PeerInfo> = (0..5).map(|_| peer("tequio-node/1")).collect();
         peers.push(peer("tequio-relay/1"));
         let mut reservations = Reservations::default();
@@ -327,13 +328,13 @@ mod tests {
     }
 
     #[test]
-    fn carriers_that_stay_away_make_room_for_others() {
+    fn relays_that_stay_disconnected_make_room_for_others() {
         let (gone, here) = (peer("tequio-node/1"), peer("tequio-node/1"));
         let mut reservations = Reservations::default();
         make_all(&mut reservations, &[gone.clone(), here.clone()], true);
         assert!(
             reservations.take_released(std::slice::from_ref(&here), true).is_empty(),
-            "it may come back"
+            "the peer may reconnect"
         );
         let since = Instant::now().checked_sub(FULL_NODE_AWAY_MAX);
         reservations.active.get_mut(&gone.id).unwrap().away = since;

@@ -108,8 +108,7 @@ impl LightServer {
     /// This node and the full nodes to which it is connected.
     fn members(&self) -> Vec<Member> {
         let own = Member { node: self.chain.node, agent: truncated(&agent::agent()) };
-        let full = agent::full_nodes(&self.network);
-        let peers = self.network.peers().into_iter().filter(|p| full.contains(&p.id));
+        let peers = self.network.peers().into_iter().filter(agent::is_full_node);
         let others = peers.map(|p| Member {
             node: p.id,
             agent: truncated(p.agent.as_deref().unwrap_or_default()),

@@ -76,38 +76,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_high_where_some_task_has_waited_for_most_of_the_time_and_said_when_it_changes() {
+    fn pressure_is_high_while_some_task_waits_most_of_the_time_and_changes_are_reported_once() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("cpu");
-        let say = |total_us: u64| {
+        let write_total = |total_us: u64| {
             fs::write(&file, format!("some avg10=0.00 total={total_us}\n")).unwrap()
         };
-        say(7);
-        let looked =
+        write_total(7);
+        let set_last_read =
             |pressure: &CpuPressure, at: Instant| pressure.last.set((at, pressure.last.get().1));
-        let long_ago =
-            |pressure: &CpuPressure| looked(pressure, Instant::now().checked_sub(WINDOW).unwrap());
+        let long_ago = |pressure: &CpuPressure| {
+            set_last_read(pressure, Instant::now().checked_sub(WINDOW).unwrap())
+        };
         // In the future, so that no pause of this test makes a verdict due.
-        let just_now = |pressure: &CpuPressure| looked(pressure, Instant::now() + WINDOW * 60);
+        let just_now =
+            |pressure: &CpuPressure| set_last_read(pressure, Instant::now() + WINDOW * 60);
         let pressure = CpuPressure::of(file.clone(), Instant::now());
         just_now(&pressure);
         // More than any time that this test takes.
-        say(1_000_000_000_000);
-        assert_eq!(pressure.poll_change(), None, "nothing is looked at within a second");
+        write_total(1_000_000_000_000);
+        assert_eq!(pressure.poll_change(), None, "the file is read at most once a second");
         let pressure = CpuPressure::until_now(file.clone());
-        assert_eq!(pressure.poll_change(), None, "nobody has waited since");
-        say(2_000_000_000_000);
+        assert_eq!(pressure.poll_change(), None, "no task has waited since");
+        write_total(2_000_000_000_000);
         long_ago(&pressure);
         assert_eq!(pressure.poll_change(), Some(true));
-        assert_eq!(pressure.last.get().1, Some(2_000_000_000_000), "the next look begins here");
+        assert_eq!(
+            pressure.last.get().1,
+            Some(2_000_000_000_000),
+            "the next measurement begins here"
+        );
         just_now(&pressure);
-        assert_eq!(pressure.poll_change(), None, "it is not high for so long yet");
-        say(3_000_000_000_000);
+        assert_eq!(pressure.poll_change(), None, "pressure is not high for long enough");
+        write_total(3_000_000_000_000);
         long_ago(&pressure);
-        assert_eq!(pressure.poll_change(), None, "it is high still");
+        assert_eq!(pressure.poll_change(), None, "pressure stays high");
         long_ago(&pressure);
         assert_eq!(pressure.poll_change(), Some(false));
-        say(4_000_000_000_000);
+        write_total(4_000_000_000_000);
         long_ago(&pressure);
         assert_eq!(pressure.poll_change(), Some(true));
         fs::remove_file(&file).unwrap();

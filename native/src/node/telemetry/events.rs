@@ -61,7 +61,7 @@ mod tests {
     };
 
     #[test]
-    fn a_reader_without_a_number_gets_the_newest() {
+    fn a_reader_without_a_position_gets_the_newest_events() {
         let log = EventLog::default();
         let count = LIST_MAX as u64 + 10;
         for unit in 0..count as u32 {

@@ -145,8 +145,7 @@ impl Default for Metrics {
         registry.register(
             "collector_fallbacks",
             "Heights at which this node sent its votes to all members, because the collector did \
-             not \
-             answer in time",
+             not answer in time",
             m.collector_fallbacks.clone(),
         );
         registry.register(

@@ -12,8 +12,8 @@ pub fn refusal(write: Option<&ClientWrite>, error: &TransactionError) -> String 
     match (action, error) {
         (Action::SubmitJob(_), TransactionError::QuotaExceeded(_)) => format!(
             "this node coordinates {JOBS_PER_OWNER_MAX} running or pending jobs, the most allowed \
-             at once: wait until one is \
-             final, or give one up (`tequio job list`, `tequio job cancel`)"
+             at once: wait until one is final, or give one up (`tequio job list`, `tequio job \
+             cancel`)"
         ),
         (Action::Join { .. }, TransactionError::QuotaExceeded(_)) => {
             format!(
@@ -57,7 +57,7 @@ mod tests {
     };
 
     #[test]
-    fn a_quota_says_how_to_free_one() {
+    fn the_error_of_a_full_quota_explains_how_to_free_a_slot() {
         let of = |action: Action, error| refusal(Some(&ClientWrite::Own(action)), &error);
         let cancel = || Action::CancelJob { job: Digest([0; 32]) };
         let node: NodeId = NodeKey::from_bytes(&[1; 32]).id();

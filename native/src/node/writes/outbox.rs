@@ -44,6 +44,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 /// Interval at which the outbox is processed even without events: time alone starts and ends
 /// reduced mode.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a start may take until blocks become final: the peers connect, and the node catches up.
+const START_WITHIN: Duration = Duration::from_secs(15);
 
 /// The writes of this node's clients. Clones notify of the same changes.
 #[derive(Clone, Debug)]
@@ -101,7 +103,7 @@ impl WriteOutbox {
     /// a quorum for as long as a block may take, and after `ANSWER_TIMEOUT` at the latest, because
     /// clients time out after a longer wait.
     pub async fn wait_for_outcome(&self, number: u64) -> Result<WriteStage, StoreError> {
-        let patience = Duration::from_millis(self.chain.params.block_interval_ms_max);
+        let reduced_wait = Duration::from_millis(self.chain.params.block_interval_ms_max);
         let until = tokio::time::Instant::now() + ANSWER_TIMEOUT;
         let mut changes = self.changes.subscribe();
         let mut reduced_since: Option<tokio::time::Instant> = None;
@@ -115,7 +117,7 @@ impl WriteOutbox {
             let is_late = tokio::time::Instant::now() >= until;
             if stage.is_settled()
                 || is_late
-                || reduced_since.is_some_and(|since| since.elapsed() >= patience)
+                || reduced_since.is_some_and(|since| since.elapsed() >= reduced_wait)
             {
                 return Ok(stage);
             }
@@ -129,9 +131,12 @@ impl WriteOutbox {
         let mut tips = self.chain.watch_tip();
         let mut changes = self.changes.subscribe();
         let mut was_reduced = false;
+        let started = tokio::time::Instant::now();
         loop {
             let is_reduced = self.chain.is_reduced();
-            if is_reduced != was_reduced {
+            // The head that a node finds when it starts is usually old.
+            let is_starting = is_reduced && started.elapsed() < START_WITHIN;
+            if is_reduced != was_reduced && !is_starting {
                 was_reduced = is_reduced;
                 let height = self.chain.tip().height();
                 match is_reduced {

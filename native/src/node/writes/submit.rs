@@ -22,13 +22,13 @@ use tequio_core::{
 };
 
 /// Blocks after which a transaction expires.
-const LIFE: Height = 512;
+const VALIDITY_BLOCKS: Height = 512;
 /// Blocks after which a registration expires: its puzzle is bound to a recent block.
-const REGISTRATION_LIFE: Height = 128;
+const REGISTRATION_VALIDITY_BLOCKS: Height = 128;
 /// Attempts at the admission puzzle before a newer block is used.
 const ADMISSION_TRIES: u64 = 1 << 32;
 
-/// Why a transaction failed.
+/// The reason why a transaction failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// The mempool refused it.
@@ -39,8 +39,8 @@ pub enum SubmitError {
     NotApplied(TransactionError),
     /// Expired without being in a block.
     #[error(
-        "the transaction was not included within {LIFE} blocks: check that a quorum of the \
-         committee is running"
+        "the transaction was not included within {VALIDITY_BLOCKS} blocks: check that a quorum of \
+         the committee is running"
     )]
     Expired,
     /// No solution of the puzzle was found.
@@ -110,8 +110,8 @@ impl Submitter {
         action: Action,
     ) -> Result<(TransactionId, Height), SubmitError> {
         self.register().await?;
-        let id = self.send(action, LIFE)?;
-        Ok((id, self.wait_for_receipt(id, LIFE).await?))
+        let id = self.send(action, VALIDITY_BLOCKS)?;
+        Ok((id, self.wait_for_receipt(id, VALIDITY_BLOCKS).await?))
     }
 
     /// Signs with the next nonce and sends.
@@ -171,7 +171,7 @@ impl Submitter {
             solve_admission(&chain, &node, &digest, bits, 0, ADMISSION_TRIES)
         });
         let solution = solved.await.ok().flatten().ok_or(SubmitError::Admission)?;
-        let id = self.send(Action::Register { anchor, solution }, REGISTRATION_LIFE)?;
-        self.wait_for_receipt(id, REGISTRATION_LIFE).await.map(|_| ())
+        let id = self.send(Action::Register { anchor, solution }, REGISTRATION_VALIDITY_BLOCKS)?;
+        self.wait_for_receipt(id, REGISTRATION_VALIDITY_BLOCKS).await.map(|_| ())
     }
 }

@@ -107,7 +107,7 @@ fn every_transaction_is_found_at_every_height_and_after_every_reopening() {
             chain = chain.reopened();
             assert!(
                 chain.store.unindexed().blocks.keys().copied().eq(before),
-                "the head says what waits"
+                "the head determines which blocks are unindexed"
             );
             for of in 1..=height {
                 let found = |receipt: Receipt| {
@@ -126,7 +126,7 @@ fn every_transaction_is_found_at_every_height_and_after_every_reopening() {
 }
 
 #[test]
-fn the_block_in_which_it_was_applied_counts_otherwise_the_first() {
+fn a_receipt_names_the_applying_block_or_else_the_first_failure() {
     let mut chain = Chain::new();
     let (before, after, never, both) = (id(1), id(2), id(3), id(4));
     chain.append(&[failed(before), ok(after), failed(never), ok(both), failed(both)]);
@@ -150,7 +150,7 @@ fn the_block_in_which_it_was_applied_counts_otherwise_the_first() {
 }
 
 #[test]
-fn applied_long_after_it_failed() {
+fn a_transaction_applied_long_after_it_failed_is_found_as_applied() {
     let mut chain = Chain::new();
     chain.append(&[failed(id(1))]);
     chain.append_empty(SLICES);
@@ -201,7 +201,7 @@ fn pruned_blocks_leave_nothing_in_the_index() {
 }
 
 #[test]
-fn a_fetched_state_leaves_no_receipts_and_the_chain_goes_on() {
+fn a_fetched_state_leaves_no_receipts_and_the_chain_continues() {
     let mut other = Chain::new();
     other.append_empty(40);
     let mut chain = Chain::new();
@@ -285,7 +285,7 @@ fn a_store_of_version_2_gives_the_same_answers() {
 }
 
 #[test]
-fn an_upgrade_passes_over_blocks_that_go() {
+fn an_upgrade_skips_blocks_that_will_be_pruned() {
     let mut chain = Chain::new();
     let all: Vec<_> = (0..4).map(|nonce| transaction(&chain.start, nonce)).collect();
     let mut kept = None;

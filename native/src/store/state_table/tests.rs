@@ -32,9 +32,9 @@ impl Chain {
     }
 
     /// The table's entry under a key.
-    fn in_table(&self, place: &StateKeyBytes) -> Option<Vec<u8>> {
+    fn in_table(&self, key: &StateKeyBytes) -> Option<Vec<u8>> {
         let entries = self.store.read().unwrap().open_table(ENTRIES).unwrap();
-        entries.get(place).unwrap().map(|bytes| bytes.value().to_vec())
+        entries.get(key).unwrap().map(|bytes| bytes.value().to_vec())
     }
 }
 
@@ -68,7 +68,7 @@ fn the_slices_are_the_whole_range_and_do_not_overlap() {
 }
 
 #[test]
-fn the_state_is_whole_after_every_reopening() {
+fn the_state_is_complete_after_every_reopening() {
     let mut chain = Chain::new();
     for height in 1..=4 * SLICES {
         chain.change(some(height));
@@ -90,17 +90,15 @@ fn stored_changes_and_memory_complete_the_table() {
         );
         let unmerged = chain.store.unmerged_changes();
         for entry in chain.head.state.entries() {
-            let (place, bytes) = (entry.state_key().0, codec::encode(entry));
-            match unmerged.entries.get(&place) {
+            let (key, bytes) = (entry.state_key().0, codec::encode(entry));
+            match unmerged.entries.get(&key) {
                 Some(waits) => assert_eq!(*waits, bytes),
-                None => assert_eq!(chain.in_table(&place), Some(bytes)),
+                None => assert_eq!(chain.in_table(&key), Some(bytes)),
             }
         }
         let read = chain.store.read().unwrap();
         let again = UnmergedChanges::load(&read.open_table(CHANGES).unwrap(), height).unwrap();
-        assert!(
-            unmerged.entries.iter().all(|(place, bytes)| again.entries.get(place) == Some(bytes))
-        );
+        assert!(unmerged.entries.iter().all(|(key, bytes)| again.entries.get(key) == Some(bytes)));
     }
     // A change that no later block overwrites is in the table once each slice was merged.
     chain.change([7]);
@@ -114,19 +112,19 @@ fn stored_changes_and_memory_complete_the_table() {
 }
 
 #[test]
-fn an_entry_that_many_blocks_change_is_written_once_in_a_turn() {
+fn an_entry_changed_by_many_blocks_is_written_once_per_cycle() {
     let mut chain = Chain::new();
-    let place = account(1, 0).state_key().0;
+    let key = account(1, 0).state_key().0;
     let mut found = BTreeSet::new();
     for _ in 0..2 * SLICES {
         chain.change([1]);
-        found.extend(chain.in_table(&place));
+        found.extend(chain.in_table(&key));
     }
     assert_eq!(found.len(), 2);
 }
 
 #[test]
-fn a_block_that_was_entered_late_takes_nothing_back() {
+fn a_block_merged_late_does_not_revert_newer_changes() {
     let mut chain = Chain::new();
     chain.change([1]);
     // As if another thread had appended the second block before this one has entered the first.
@@ -173,7 +171,7 @@ fn a_fetched_state_leaves_no_changes_of_the_one_before() {
 }
 
 #[test]
-fn a_fetched_state_counts_before_the_store_is_opened_again() {
+fn a_fetched_state_is_in_effect_before_the_store_is_reopened() {
     let mut other = Chain::new();
     (0..21).for_each(|_| other.change([2]));
     let mut chain = Chain::new();
@@ -188,7 +186,7 @@ fn a_fetched_state_counts_before_the_store_is_opened_again() {
 }
 
 #[test]
-fn a_store_of_version_3_goes_on() {
+fn a_store_of_version_3_is_upgraded() {
     let mut chain = Chain::new();
     (1..=10).for_each(|height| chain.change(some(height)));
     // The older version's table had all entries, and no changes were stored.

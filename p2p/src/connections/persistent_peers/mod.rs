@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn alternatives_follow_each_other_then_the_round_pauses() {
+    fn addresses_are_tried_in_turn_and_then_the_race_pauses() {
         let (now, peer) = (Instant::now(), PeerId::random());
         let (ws, quic) = addresses(&peer);
         let mut peers = PersistentPeers::new(1);
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(
             peers.due(now + CONNECTION_ATTEMPT_DELAY, 9),
             std::slice::from_ref(&ws),
-            "a slow dial is not waited for"
+            "a slow dial does not block the others"
         );
         assert_eq!(peers.failed(&quic, &refused(), now + CONNECTION_ATTEMPT_DELAY), []);
         assert_eq!(peers.deadline(), None);
@@ -365,7 +365,7 @@ mod tests {
             assert_eq!(
                 peers.failed(&direct, &refused(), at),
                 [],
-                "the peer is reached all the same"
+                "the peer is reached nevertheless"
             );
             let next = peers.deadline().unwrap();
             pauses.push(next - at);
@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(pauses, [2, 4, 8].map(Duration::from_secs));
         assert_eq!(peers.due(at, 9), std::slice::from_ref(&advertised));
         peers.connected(peer, Some(&advertised), at);
-        assert!(peers.deadline().unwrap() > at, "should it never answer, there is another race");
+        assert!(peers.deadline().unwrap() > at, "without an answer another race begins");
         peers.path_changed(&peer, true, at);
         assert_eq!(peers.deadline(), None, "done");
         peers.path_changed(&peer, false, at);
@@ -385,12 +385,12 @@ mod tests {
         assert_eq!(peers.due(next + CONNECTION_ATTEMPT_DELAY, 9), [circuit]);
         assert!(
             peers.due(next + CONNECTION_ATTEMPT_DELAY * 2, 9).is_empty(),
-            "what a peer claims is not dialled when it is gone"
+            "advertised addresses are not dialled after a disconnect"
         );
     }
 
     #[test]
-    fn a_relay_that_is_back_ends_the_long_pauses_of_those_behind_it_once_a_minute() {
+    fn a_reconnected_relay_resets_the_backoff_of_peers_behind_it_once_a_minute() {
         let (mut now, peer, relay) = (Instant::now(), PeerId::random(), PeerId::random());
         let circuit: Multiaddr =
             format!("/ip4/127.0.0.1/tcp/9/p2p/{relay}/p2p-circuit/p2p/{peer}").parse().unwrap();
@@ -420,7 +420,7 @@ mod tests {
         }
         let before = peers.deadline();
         peers.relay_connected(&relay, now - Duration::from_secs(1));
-        assert_eq!(peers.deadline(), before, "a relay that comes and goes does not make us hasty");
+        assert_eq!(peers.deadline(), before, "a flapping relay does not shorten the backoff");
     }
 
     #[test]

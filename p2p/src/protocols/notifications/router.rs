@@ -82,8 +82,8 @@ impl NotificationRouter {
     /// The common budget of all peers of this peer's class for notifications that were read and not
     /// yet taken.
     pub fn unread_budget(&self, channel: NotificationProtocol, peer: &NodeId) -> &Arc<Budget> {
-        let [members, strangers] = &self.unread_budgets[channel.index()];
-        if self.is_consensus_peer(peer) { members } else { strangers }
+        let [members, others] = &self.unread_budgets[channel.index()];
+        if self.is_consensus_peer(peer) { members } else { others }
     }
 
     /// Delivers a message to the application; returns false if its stream is gone.
@@ -135,23 +135,23 @@ mod tests {
 
     #[test]
     fn other_peers_have_a_separate_budget_and_no_consensus_messages() {
-        let (member, stranger) = (NodeId([1; 32]), NodeId([2; 32]));
+        let (member, other) = (NodeId([1; 32]), NodeId([2; 32]));
         let (router, _receivers) = NotificationRouter::new();
         router.set_consensus_peers([member]);
         for (channel, peer, is_accepted) in [
             (NotificationProtocol::Consensus, member, true),
-            (NotificationProtocol::Consensus, stranger, false),
+            (NotificationProtocol::Consensus, other, false),
             (NotificationProtocol::Mempool, member, true),
-            (NotificationProtocol::Mempool, stranger, true),
+            (NotificationProtocol::Mempool, other, true),
         ] {
             assert_eq!(router.accepts_from(channel, &peer), is_accepted, "{channel:?}");
         }
         let bytes = Protocol::Mempool.inbound_bytes_max();
-        let all_of_strangers =
-            router.unread_budget(NotificationProtocol::Mempool, &stranger).try_acquire(bytes);
-        assert!(all_of_strangers.is_some());
+        let all_of_others =
+            router.unread_budget(NotificationProtocol::Mempool, &other).try_acquire(bytes);
+        assert!(all_of_others.is_some());
         assert!(
-            router.unread_budget(NotificationProtocol::Mempool, &stranger).try_acquire(1).is_none()
+            router.unread_budget(NotificationProtocol::Mempool, &other).try_acquire(1).is_none()
         );
         assert!(
             router

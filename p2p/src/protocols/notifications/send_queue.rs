@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_would_take_is_not_queued() {
+    fn messages_without_a_receiver_are_not_queued() {
         let send_queue = consensus();
         send_queue.push(Arc::from([]));
         send_queue.push(body(0, LEN_MAX + 1));
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn small_ones_go_together_and_only_the_carrier_takes_them() {
+    fn small_messages_are_batched_and_only_for_the_routed_connection() {
         let send_queue = consensus();
         let (first, second) = (ConnectionId::new_unchecked(1), ConnectionId::new_unchecked(2));
         send_queue.route(Some(first));

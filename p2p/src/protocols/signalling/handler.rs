@@ -104,7 +104,7 @@ impl ConnectionHandler for Handler {
         event: ConnectionEvent<Accept, Self::OutboundProtocol, (), OpenInfo>,
     ) {
         match event {
-            // The next poll, which follows at once, passes it on. This implementation never opens
+            // The next poll follows at once and returns the stream. This implementation never opens
             // more than one at a time.
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
                 protocol, ..

@@ -122,7 +122,7 @@ mod tests {
     };
 
     #[test]
-    fn one_each_way_with_a_peer_and_eight_in_all() {
+    fn one_exchange_per_peer_and_direction_and_eight_in_total() {
         let (slots, now, peer) = (Slots::default(), Instant::now(), PeerId::random());
         let first = slots.take(peer, Incoming, now).unwrap();
         assert_eq!(slots.take(peer, Incoming, now).unwrap_err(), Refused::Busy);
@@ -134,13 +134,13 @@ mod tests {
     }
 
     #[test]
-    fn who_begins_too_often_waits() {
+    fn a_peer_that_starts_too_often_must_wait() {
         let (slots, now, peer) = (Slots::default(), Instant::now(), PeerId::random());
         for _ in 0..BURST as usize {
             drop(slots.take(peer, Incoming, now).unwrap());
         }
         assert_eq!(slots.take(peer, Incoming, now).unwrap_err(), Refused::Rate);
-        assert!(slots.take(peer, Outgoing, now).is_ok(), "what the peer does costs us nothing");
+        assert!(slots.take(peer, Outgoing, now).is_ok(), "the peer's behaviour costs nothing");
         assert!(slots.take(PeerId::random(), Incoming, now).is_ok(), "nor others");
         assert!(slots.take(peer, Incoming, now + REFILL).is_ok());
         assert_eq!(slots.take(peer, Incoming, now + REFILL).unwrap_err(), Refused::Rate);
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(slots.take(PeerId::random(), Incoming, now).unwrap_err(), Refused::Full);
         assert!(
             slots.take(PeerId::random(), Incoming, now + REFILL).is_ok(),
-            "the rested ones are forgotten"
+            "idle entries are dropped"
         );
         assert_eq!(slots.state().buckets.len(), 1);
     }

@@ -197,20 +197,20 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_hurries_waits() {
+    fn a_source_that_starts_too_fast_must_wait() {
         let (a, now) = admission();
         for _ in 0..4 {
             drop(a.admit(ip(1), now).unwrap());
         }
         assert_eq!(a.admit(ip(1), now).err(), Some(Refused::Rate));
-        assert!(a.admit(ip(2), now).is_ok(), "others do not");
+        assert!(a.admit(ip(2), now).is_ok(), "other connections may not");
         let later = now + Duration::from_millis(600);
         assert!(a.admit(ip(1), later).is_ok());
         assert_eq!(a.admit(ip(1), later).err(), Some(Refused::Rate));
     }
 
     #[test]
-    fn many_sources_together_wait_too() {
+    fn the_total_rate_of_all_sources_is_limited() {
         let (a, now) = admission();
         for n in 0..6 {
             drop(a.admit(ip(n), now).unwrap());

@@ -102,7 +102,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_is_accepted_is_safe_to_use(
+        fn accepted_ice_strings_contain_only_safe_characters(
             name in "(libp2p\\+webrtc\\+v[123]/)?[a-zA-Z0-9+/ :\r\n]{0,300}",
         ) {
             if let Some(c) = credentials(&name) {

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_refused_for_as_long_as_it_asks() {
+    fn a_retired_ufrag_is_refused_while_its_requests_continue() {
         let (mut retired, mut now) = (RetiredUfrags::default(), Instant::now());
         assert!(!retired.is_retired("a", now));
         retired.insert("a", EndState::Final, now);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn who_began_nothing_has_a_second_chance() {
+    fn a_half_open_ufrag_is_retired_only_the_second_time() {
         let (mut retired, now) = (RetiredUfrags::default(), Instant::now());
         retired.insert("a", EndState::HalfOpen, now);
         assert!(!retired.is_retired("a", now));

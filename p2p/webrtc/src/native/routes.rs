@@ -317,22 +317,22 @@ mod tests {
     }
 
     #[test]
-    fn who_is_quiet_gives_way() {
+    fn an_idle_connection_gives_way_to_a_new_one() {
         let (mut routes, links, _rx) = table(3);
         let [a, b, c] = [0, 1, 2].map(|n: usize| links[n].id);
         let now = Instant::now();
         assert!(routes.bind(a, source(1), now) && routes.bind(a, source(1), now + IDLE_AFTER / 2));
-        assert!(routes.bind(b, source(1), now + IDLE_AFTER), "the other was heard in between");
+        assert!(routes.bind(b, source(1), now + IDLE_AFTER), "the other was active in between");
         assert_eq!(takers(&routes, DATA), [a, b]);
         // Unauthenticated datagrams do not renew a binding.
         assert!(routes.bind(c, source(1), now + IDLE_AFTER + IDLE_AFTER / 2));
         assert_eq!(takers(&routes, DATA), [b, c]);
-        assert!(routes.bind(a, source(1), now + 3 * IDLE_AFTER), "both were quiet");
+        assert!(routes.bind(a, source(1), now + 3 * IDLE_AFTER), "both were idle");
         assert_eq!((takers(&routes, CLIENT_HELLO), takers(&routes, DATA)), (vec![a], vec![c, a]));
     }
 
     #[test]
-    fn the_table_is_bounded_and_forgets() {
+    fn the_table_is_bounded_and_drops_idle_entries() {
         let (mut routes, links, _rx) = table(2);
         let now = Instant::now();
         for port in 1..100 {

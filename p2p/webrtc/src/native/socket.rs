@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_arrives_as_the_datagrams_that_it_was_made_of() {
+    async fn a_batch_arrives_as_separate_datagrams() {
         let (a, b, to) = pair().await;
         let sent: Vec<Vec<u8>> =
             (0..40u8).map(|i| vec![i; if i == 39 { 7 } else { 1150 }]).collect();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_too_long_is_left_out() {
+    async fn too_long_datagrams_are_dropped() {
         let (a, b, to) = pair().await;
         let mut batch = Batch::default();
         for datagram in [vec![1; DATAGRAM_MAX + 1], vec![2; DATAGRAM_MAX]] {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_of_all_interfaces_says_where_it_was_reached_and_answers_from_there() {
+    async fn a_wildcard_socket_reports_the_local_address_and_answers_from_it() {
         let all = Socket::bind((Ipv4Addr::UNSPECIFIED, 0).into()).unwrap();
         let port = all.local_addr().unwrap().port();
         // Not the address that the system would choose for an answer to 127.0.0.1.

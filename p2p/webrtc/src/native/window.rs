@@ -68,7 +68,7 @@ impl SendWindow {
 
     /// The time until which only pacing blocks sending; `None` if there is another limit.
     pub fn paced_until(&self, in_flight: usize) -> Option<Instant> {
-        let (refilled, rate) = (self.refilled?, self.pace()?);
+        let (refilled, rate) = (self.refilled?, self.pacing_rate()?);
         // Half a burst, so that not every frame has a timer of its own.
         let missing = (BURST / 2.0 - self.tokens) / rate;
         (self.tokens <= 0.0 && in_flight < self.limit)
@@ -76,7 +76,7 @@ impl SendWindow {
     }
 
     /// Bytes per second: the limit, spread over the delay.
-    fn pace(&self) -> Option<f64> {
+    fn pacing_rate(&self) -> Option<f64> {
         let (_, least) = self.delay?;
         Some(self.limit as f64 / least.as_secs_f64())
     }
@@ -84,7 +84,7 @@ impl SendWindow {
     fn refill(&mut self, now: Instant) {
         let since = self.refilled.replace(now).unwrap_or(now);
         // Before the first probe has ended the path is unknown, and a single burst must suffice.
-        let Some(rate) = self.pace() else { return };
+        let Some(rate) = self.pacing_rate() else { return };
         self.tokens =
             (self.tokens + rate * now.saturating_duration_since(since).as_secs_f64()).min(BURST);
     }

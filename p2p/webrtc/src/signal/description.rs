@@ -142,7 +142,7 @@ pub mod tests {
     }
 
     #[test]
-    fn what_browsers_write_passes_with_and_without_a_window() {
+    fn descriptions_of_browsers_are_accepted_with_and_without_a_window() {
         assert_eq!(check(&offer()), Ok(Checked { window: None, candidates: 0 }));
         assert_eq!(
             check(&with_window(&offer(), 1 << 20)),
@@ -158,7 +158,7 @@ pub mod tests {
     }
 
     #[test]
-    fn two_sections_are_refused_and_none_is() {
+    fn two_media_sections_and_none_are_refused() {
         let section = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";
         assert_eq!(refused(&format!("{}{section}", offer())), "more than one section");
         assert_eq!(refused(&offer().replace(section, "")), "no section for data channels");
@@ -180,7 +180,7 @@ pub mod tests {
     }
 
     #[test]
-    fn there_is_one_fingerprint_and_it_is_of_sha_256() {
+    fn exactly_one_sha_256_fingerprint_is_required() {
         let line = format!("a=fingerprint:sha-256 {}\r\n", ["A5"; 32].join(":"));
         assert_eq!(refused(&offer().replace(&line, "")), "no SHA-256 fingerprint");
         assert_eq!(refused(&offer().replace("sha-256", "sha-1")), "no SHA-256 fingerprint");
@@ -209,7 +209,7 @@ pub mod tests {
     }
 
     #[test]
-    fn lines_that_are_none_are_refused() {
+    fn malformed_lines_are_refused() {
         assert_eq!(refused(""), "no section for data channels");
         assert_eq!(refused("hello"), "a line that is not an SDP line");
         assert_eq!(refused(&offer().replace("s=-", "s=\0")), "control characters");

@@ -173,15 +173,15 @@ mod tests {
     }
 
     #[test]
-    fn candidates_are_bounded_and_look_like_json() {
+    fn candidates_are_bounded_and_must_be_json_objects() {
         let mut dialer = Exchange::new(Role::Dialer);
         assert!(dialer.receive(Some(Message::Answer(offer()))).is_ok());
-        let mut say = |text: String| dialer.receive(Some(Message::Candidate(text)));
+        let mut receive = |text: String| dialer.receive(Some(Message::Candidate(text)));
         let long = format!("{{{}}}", " ".repeat(CANDIDATE_LEN_MAX));
         let len = long.len();
-        assert_eq!(say(long), Err(BadSignal::LongCandidate(len)));
+        assert_eq!(receive(long), Err(BadSignal::LongCandidate(len)));
         for bad in ["candidate:1 1 udp", "[]", "1", "{", "\"{}\""] {
-            assert_eq!(say(bad.into()), Err(BadSignal::Candidate), "{bad}");
+            assert_eq!(receive(bad.into()), Err(BadSignal::Candidate), "{bad}");
         }
     }
 }

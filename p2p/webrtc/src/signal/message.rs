@@ -9,7 +9,7 @@
 //! ```
 //!
 //! It refuses lengths above [`MESSAGE_LEN_MAX`] before anything is read, and text that is not
-//! UTF-8. Unknown fields are skipped, as protobuf asks.
+//! UTF-8. Unknown fields are skipped, as protobuf requires.
 
 use super::{error::BadSignal, limits::MESSAGE_LEN_MAX};
 use crate::frame::{put_uvarint, take_bytes, take_uvarint};

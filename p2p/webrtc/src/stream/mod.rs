@@ -61,8 +61,8 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let (result, kick) = lock(&self.core).poll_read(cx, buf);
-        if kick {
+        let (result, must_wake) = lock(&self.core).poll_read(cx, buf);
+        if must_wake {
             self.waker.wake();
         }
         result

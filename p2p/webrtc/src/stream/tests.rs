@@ -59,8 +59,8 @@ fn a_slow_reader_holds_at_most_one_window() {
     assert_eq!(fill(&mut a, &mut b, usize::MAX), RECV_WINDOW as usize);
     assert_eq!(b.unread, RECV_WINDOW as usize);
     let mut buf = vec![0; RECV_WINDOW as usize / 2];
-    let (n, kick) = b.poll_read(&mut cx(), &mut buf);
-    assert!(matches!(n, Poll::Ready(Ok(n)) if n == buf.len()) && kick);
+    let (n, must_wake) = b.poll_read(&mut cx(), &mut buf);
+    assert!(matches!(n, Poll::Ready(Ok(n)) if n == buf.len()) && must_wake);
     deliver(&mut b, &mut a);
     assert_eq!(fill(&mut a, &mut b, usize::MAX), buf.len());
 }
@@ -69,7 +69,7 @@ fn a_slow_reader_holds_at_most_one_window() {
 /// after a second. So when one raise of the window is lost, the writer's window must last for three
 /// more raises and the repair.
 #[test]
-fn a_window_is_raised_in_more_steps_than_the_repair_of_a_lost_one_takes() {
+fn window_updates_are_frequent_enough_to_survive_a_lost_one() {
     let (mut a, mut b) = pair();
     fill(&mut a, &mut b, usize::MAX);
     let (mut buf, mut raises) = ([0; 4096], 0);
@@ -85,7 +85,7 @@ fn a_window_is_raised_in_more_steps_than_the_repair_of_a_lost_one_takes() {
 
 /// A message costs a browser's thread far more than its bytes.
 #[test]
-fn an_exchange_that_was_written_in_parts_leaves_in_one_message() {
+fn an_exchange_written_in_parts_is_sent_in_one_message() {
     let (mut a, mut b) = pair();
     for part in [&b"negotiation"[..], b"length", b"body"] {
         assert!(a.poll_write(&mut cx(), part).is_ready());
@@ -240,7 +240,7 @@ proptest! {
     /// For any behaviour of the remote and the application: no panic, the bounds hold, and all
     /// memory is accounted for at the end.
     #[test]
-    fn any_sequence_keeps_the_accounts(
+    fn any_sequence_of_calls_keeps_the_accounting_exact(
         steps in prop::collection::vec(step(), 0..200),
         grants in any::<bool>(),
     ) {

@@ -37,8 +37,8 @@ async fn both_handshakes_are_answered_on_one_port() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_certificate_or_peer_is_refused() {
     let server = server(Config::default()).await;
-    let stranger = Keypair::generate_ed25519().public().to_peer_id();
-    let error = dial(server.addr.clone().with(Protocol::P2p(stranger))).await.unwrap_err();
+    let other = Keypair::generate_ed25519().public().to_peer_id();
+    let error = dial(server.addr.clone().with(Protocol::P2p(other))).await.unwrap_err();
     assert!(matches!(error, Error::WrongPeer(peer) if peer == server.peer), "{error:?}");
 
     let (mut elsewhere, _) = transport(Config::default());
@@ -58,7 +58,7 @@ async fn another_certificate_or_peer_is_refused() {
 const AT_ONCE: u64 = 512 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_dialer_sends_at_once_is_taken_however_late_the_listener_says_that_it_is_in() {
+async fn early_data_of_a_dialer_is_accepted_before_the_listener_reports_the_connection() {
     let (mut transport, _) = transport(Config::default());
     transport
         .listen_on(ListenerId::next(), "/ip4/127.0.0.1/udp/0/webrtc-direct".parse().unwrap())
@@ -112,7 +112,7 @@ async fn a_close_is_received_in_the_middle_of_a_burst() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_that_vanishes_is_noticed_within_ten_seconds() {
+async fn a_vanished_peer_is_detected_within_ten_seconds() {
     let mut server = server(Config::default()).await;
     // Simulates a process of its own, with its own sockets and timers.
     let doomed =
@@ -123,7 +123,7 @@ async fn a_peer_that_vanishes_is_noticed_within_ten_seconds() {
     doomed.shutdown_background();
     let start = Instant::now();
     let reason = timeout(LONG, echo(connection)).await.expect("in time");
-    println!("noticed after {:?}", start.elapsed());
+    println!("detected after {:?}", start.elapsed());
     assert!(matches!(reason, Error::Closed(Closed::TimedOut)), "{reason:?}");
     assert!(start.elapsed() < Duration::from_millis(10_500), "{:?}", start.elapsed());
     drop(client);

@@ -56,7 +56,7 @@ async fn unusable_datagrams_start_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forged_requests_start_nothing_and_established_connections_do_not_notice() {
+async fn forged_requests_start_nothing_and_do_not_disturb_established_connections() {
     let mut server = server(Config::default()).await;
     let (mut client, mut accepted) = connected(&mut server).await;
     let (mut near, mut far) = stream(&mut client, &mut accepted).await;
@@ -91,7 +91,7 @@ async fn forged_requests_start_nothing_and_established_connections_do_not_notice
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_handshakes_is_admitted_slowly_and_gives_its_places_back() {
+async fn a_flood_of_handshakes_is_admitted_slowly_and_releases_its_slots() {
     let config = Config {
         handshake_burst_per_source: 10,
         handshakes_per_source_per_s: 1,

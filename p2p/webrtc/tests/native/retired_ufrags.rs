@@ -68,7 +68,7 @@ async fn translate(inside: Arc<UdpSocket>, outside: Arc<UdpSocket>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_connection_from_the_address_of_a_dead_one_is_let_in_at_once() {
+async fn a_new_connection_from_the_address_of_a_dead_one_is_admitted_at_once() {
     let mut server = server(Config::default()).await;
     let nat = Nat::before(&server).await;
     let (dialed, dead) = futures::join!(dial(nat.addr.clone()), server.accept());
@@ -85,10 +85,10 @@ async fn a_new_connection_from_the_address_of_a_dead_one_is_let_in_at_once() {
         transfer(&mut far, &mut near, 4 << 20).await;
     }
     // Traffic of the new connections has not kept the old one alive.
-    let (reason, noticed) = timeout(LONG, dead).await.expect("in time").unwrap();
+    let (reason, detected) = timeout(LONG, dead).await.expect("in time").unwrap();
     assert!(matches!(reason, Error::Closed(Closed::TimedOut)), "{reason:?}");
-    println!("the dead one was noticed after {:?}", noticed - began);
-    assert!(noticed - began < IDLE_TIMEOUT_MAX, "{:?}", noticed - began);
+    println!("the dead one was detected after {:?}", detected - began);
+    assert!(detected - began < IDLE_TIMEOUT_MAX, "{:?}", detected - began);
     assert!(waiting.read(&mut [0]).await.is_err());
 }
 
@@ -122,10 +122,10 @@ async fn unauthenticated_input_keeps_no_connection_alive() {
         n += 1;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let (reason, noticed) = timeout(LONG, dead).await.expect("in time").unwrap();
-    println!("noticed after {:?}", noticed - began);
+    let (reason, detected) = timeout(LONG, dead).await.expect("in time").unwrap();
+    println!("detected after {:?}", detected - began);
     assert!(matches!(reason, Error::Closed(Closed::TimedOut)), "{reason:?}");
-    assert!(noticed - began < IDLE_TIMEOUT_MAX, "{:?}", noticed - began);
+    assert!(detected - began < IDLE_TIMEOUT_MAX, "{:?}", detected - began);
 }
 
 /// A listener in a runtime of its own, which ends without a close when the runtime does.
@@ -173,35 +173,35 @@ async fn after_a_restart(use_it: impl AsyncFn(&mut Connection)) -> Duration {
         tokio::task::spawn_blocking(move || listener(certificate, keys, listen)).await.unwrap();
     assert_eq!(again, addr);
     use_it(&mut client).await;
-    let reason = timeout(2 * LONG, echo(client)).await.expect("a dialer that waits for nobody");
+    let reason = timeout(2 * LONG, echo(client)).await.expect("the dialer hangs");
     assert!(matches!(reason, Error::Closed(Closed::TimedOut)), "{reason:?}");
-    let noticed = began.elapsed();
+    let detected = began.elapsed();
     // The dialer can connect again.
     let mut client = dial(addr).await.unwrap().1;
     round_trip(&mut client, bytes(100_000, 3)).await;
     second.shutdown_background();
-    noticed
+    detected
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dialer_notices_that_its_listener_was_restarted() {
+async fn a_dialer_detects_a_restart_of_its_listener() {
     let idle = after_a_restart(async |_| {}).await;
-    println!("idle: noticed after {idle:?}");
+    println!("idle: detected after {idle:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dialer_that_is_sending_notices_that_its_listener_was_restarted() {
+async fn a_sending_dialer_detects_a_restart_of_its_listener() {
     let sending = after_a_restart(async |client| {
         let mut opening = Box::pin(outbound(client));
         // The datagrams have no receiver; it only matters that they are sent.
         assert!(futures::poll!(opening.as_mut()).is_pending());
     })
     .await;
-    println!("sending: noticed after {sending:?}");
+    println!("sending: detected after {sending:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_name_of_a_connection_that_has_ended_makes_no_other() {
+async fn the_ufrag_of_an_ended_connection_starts_no_other() {
     let mut server = server(Config::default()).await;
     let target = socket_of(&server.addr);
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();

@@ -10,7 +10,7 @@ use tequio_webrtc::{Closed, Config, Error};
 use tokio::time::{Instant, timeout};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn four_mebibytes_and_a_thousand_streams_come_back() {
+async fn four_mebibytes_and_a_thousand_streams_are_echoed() {
     let mut server = server(Config::default()).await;
     let (dialed, (_, accepted)) = futures::join!(dial(server.addr.clone()), server.accept());
     let accepted = tokio::spawn(echo(accepted));
@@ -31,7 +31,7 @@ async fn four_mebibytes_and_a_thousand_streams_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixteen_streams_at_once_carry_what_they_should() {
+async fn sixteen_concurrent_streams_deliver_their_data() {
     const EACH: u64 = 1 << 20;
     let mut server = server(Config::default()).await;
     let (mut client, mut accepted) = connected(&mut server).await;

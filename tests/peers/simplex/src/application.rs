@@ -1,5 +1,4 @@
-//! What simplex asks of a validator's application: payloads, their validity, and somebody to report
-//! to.
+//! The application of a validator: it makes payloads, validates them, and records reports.
 
 use std::{marker::PhantomData, sync::Arc};
 
@@ -17,7 +16,7 @@ use commonware_utils::channel::oneshot;
 
 use crate::chain::{self, Chain};
 
-/// Proposes and judges empty blocks.
+/// Proposes and validates empty blocks.
 #[derive(Clone)]
 pub struct Application {
     context: Arc<tokio::Context>,
@@ -39,7 +38,7 @@ impl Automaton for Application {
         let chain = self.chain.clone();
         self.context.child("proposal").spawn(async move |clock| {
             clock.sleep(chain.wait()).await;
-            // Nobody listens any more if the view has ended meanwhile.
+            // The receiver is gone if the view has ended meanwhile.
             let _ = sender.send(chain.propose(context.round.view(), context.parent.1));
         });
         receiver
@@ -52,7 +51,7 @@ impl Automaton for Application {
     }
 }
 
-/// What is notarised is certified at once, as simplex does by default.
+/// A notarised block is certified at once, as simplex does by default.
 impl CertifiableAutomaton for Application {}
 
 impl Relay for Application {
@@ -60,13 +59,13 @@ impl Relay for Application {
     type PublicKey = PublicKey;
     type Plan = Plan<PublicKey>;
 
-    /// There is nothing to send: every validator computes the payload for itself.
+    /// Sends nothing, because every validator computes the payload itself.
     fn broadcast(&mut self, _: Digest, _: Plan<PublicKey>) -> Feedback {
         Feedback::Ok
     }
 }
 
-/// Notes what one validator, whose votes are of the scheme `S`, gets to see.
+/// Records the reports of one validator, whose votes use the scheme `S`.
 pub struct Reports<S> {
     chain: Arc<Chain>,
     validator: usize,
@@ -93,8 +92,10 @@ impl<S: certificate::Scheme> Reporter for Reports<S> {
             Activity::Finalization(finalization) => {
                 self.chain.finalized(self.validator, &finalization.proposal.payload);
             }
-            Activity::Notarize(vote) => self.chain.heard(self.validator, vote.signer().into()),
-            // One of them is enough to count views that ended without a block.
+            Activity::Notarize(vote) => {
+                self.chain.record_vote(self.validator, vote.signer().into())
+            }
+            // One validator is enough to count views that ended without a block.
             Activity::Nullification(_) if self.validator == 0 => self.chain.skipped(),
             _ => {}
         }

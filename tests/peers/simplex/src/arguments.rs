@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use lexopt::prelude::*;
 
-/// What `--help` prints.
+/// The text of `--help`.
 pub const HELP: &str = "\
 simplex-peer [--nodes N] [--seconds S] [--interval-ms MS] [--scheme bls|ed25519] [--dir DIR]
     measures commonware simplex with empty blocks and prints one line of JSON
@@ -17,13 +17,13 @@ simplex-peer [--nodes N] [--seconds S] [--interval-ms MS] [--scheme bls|ed25519]
       --dir DIR         where the journals are: the disk to measure (default: a temporary folder)
 ";
 
-/// What was asked for.
+/// The parsed command.
 pub enum Command {
     Help,
     Measure(Arguments),
 }
 
-/// What to measure.
+/// Parameters of a measurement.
 pub struct Arguments {
     pub nodes: u16,
     pub seconds: u64,
@@ -32,7 +32,7 @@ pub struct Arguments {
     pub dir: Option<PathBuf>,
 }
 
-/// What votes are signed with.
+/// Signature scheme of the votes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     Bls,
@@ -81,8 +81,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                     "ed25519" => Scheme::Ed25519,
                     other => {
                         return Err(format!(
-                            "--scheme is bls or ed25519, not \
-                                                 {other:?}"
+                            "--scheme is bls or ed25519, not {other:?}"
                         )
                         .into());
                     }
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_bounds_or_unknown_is_refused() {
+    fn values_out_of_bounds_and_unknown_options_are_refused() {
         for line in [
             &["--nodes", "1"][..],
             &["--nodes", "65"],

@@ -1,5 +1,5 @@
-//! What all validators of the process share: when each payload was proposed, and what each of them
-//! has seen of it.
+//! State that all validators of the process share: the time of each proposal, and the progress of
+//! each validator.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ pub struct Chain {
 }
 
 struct State {
-    /// When the next proposal may come.
+    /// Earliest time of the next proposal.
     next: Instant,
     proposals: HashMap<Digest, Proposal>,
     validators: Vec<Progress>,
@@ -31,19 +31,19 @@ struct Proposal {
     at: Instant,
 }
 
-/// What one validator has seen.
+/// Progress of one validator.
 #[derive(Clone, Default)]
 struct Progress {
     height: u64,
-    /// From whom it has had a vote, itself included.
-    heard: Vec<bool>,
+    /// Whether it has a vote of each validator, itself included.
+    has_vote_from: Vec<bool>,
 }
 
 impl Chain {
     /// An empty chain of this many validators, with at least `interval` between proposals.
     pub fn new(validators: usize, interval: Duration) -> Self {
         let genesis = Proposal { height: 0, at: Instant::now() };
-        let progress = Progress { height: 0, heard: vec![false; validators] };
+        let progress = Progress { height: 0, has_vote_from: vec![false; validators] };
         let state = State {
             next: Instant::now(),
             proposals: HashMap::from([(genesis_digest(), genesis)]),
@@ -69,8 +69,8 @@ impl Chain {
         digest
     }
 
-    /// A validator has the certificate that makes a payload final. What it had already, directly or
-    /// by a descendant, is no news.
+    /// A validator has the certificate that makes a payload final. Has no effect if
+    /// the payload or a descendant was already final there.
     pub fn finalized(&self, validator: usize, payload: &Digest) {
         let mut state = self.state();
         let Some(Proposal { height, at }) = state.proposals.get(payload).copied() else { return };
@@ -81,13 +81,13 @@ impl Chain {
         }
     }
 
-    /// A validator has had a vote from another, or its own.
-    pub fn heard(&self, validator: usize, signer: usize) {
+    /// Records that a validator has a vote of another, or its own.
+    pub fn record_vote(&self, validator: usize, signer: usize) {
         let mut state = self.state();
-        let heard =
-            state.validators.get_mut(validator).and_then(|progress| progress.heard.get_mut(signer));
-        if let Some(heard) = heard {
-            *heard = true;
+        let progress = state.validators.get_mut(validator);
+        if let Some(has_vote) = progress.and_then(|progress| progress.has_vote_from.get_mut(signer))
+        {
+            *has_vote = true;
         }
     }
 
@@ -96,13 +96,12 @@ impl Chain {
         self.state().skipped += 1;
     }
 
-    /// Whether every validator has heard every other, and all have decided.
+    /// Whether every validator has a vote of every validator, and all have decided.
     pub fn is_ready(&self) -> bool {
         let state = self.state();
-        state
-            .validators
-            .iter()
-            .all(|progress| progress.height > 1 && progress.heard.iter().all(|heard| *heard))
+        state.validators.iter().all(|progress| {
+            progress.height > 1 && progress.has_vote_from.iter().all(|has_vote| *has_vote)
+        })
     }
 
     /// Heights of all validators.
@@ -131,7 +130,7 @@ impl Chain {
     }
 }
 
-/// What the first proposal builds on.
+/// The parent of the first proposal.
 pub fn genesis_digest() -> Digest {
     Sha256::hash(&[b"genesis"])
 }
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn proposals_keep_their_distance() {
+    fn proposals_keep_their_minimum_interval() {
         let chain = Chain::new(1, Duration::from_secs(60));
         assert!(chain.wait().is_zero());
         chain.propose(View::new(1), genesis_digest());
@@ -169,16 +168,16 @@ mod tests {
     }
 
     #[test]
-    fn ready_means_that_each_has_heard_all() {
+    fn ready_once_each_validator_has_votes_of_all() {
         let chain = Chain::new(2, Duration::ZERO);
         let first = chain.propose(View::new(1), genesis_digest());
         let second = chain.propose(View::new(2), first);
         for (validator, signer) in [(0, 0), (0, 1), (1, 1)] {
             chain.finalized(validator, &second);
-            chain.heard(validator, signer);
+            chain.record_vote(validator, signer);
         }
         assert!(!chain.is_ready());
-        chain.heard(1, 0);
+        chain.record_vote(1, 0);
         assert!(chain.is_ready());
     }
 }

@@ -1,4 +1,4 @@
-//! The validators' keys, and what they vote with.
+//! The validators' keys and signature schemes.
 
 use anyhow::{Context as _, anyhow};
 use commonware_consensus::simplex::scheme::{bls12381_multisig, ed25519};
@@ -47,15 +47,12 @@ impl Committee {
         self.identities.iter().map(PrivateKey::public_key)
     }
 
-    /// Votes that add up to one signature and a list of who signed.
+    /// Signature schemes whose certificates are one signature and a list of signers.
     pub fn bls(&self) -> anyhow::Result<Vec<bls12381_multisig::Scheme<PublicKey, Group>>> {
         let voting = self.voting.iter().map(ops::compute_public::<Group>);
         let members: BiMap<PublicKey, Voting> =
             self.keys().zip(voting).try_collect().map_err(|error| {
-                anyhow!(
-                    "two validators share a \
-                                                                           key: {error:?}"
-                )
+                anyhow!("two validators share a key: {error:?}")
             })?;
         let seat = |key: &Private| {
             bls12381_multisig::Scheme::signer(NAMESPACE, members.clone(), key.clone())
@@ -63,13 +60,10 @@ impl Committee {
         self.voting.iter().map(seat).collect::<Option<_>>().context("a validator is no member")
     }
 
-    /// Votes whose certificate is the list of them.
+    /// Signature schemes whose certificates are lists of votes.
     pub fn ed25519(&self) -> anyhow::Result<Vec<ed25519::Scheme>> {
         let members: Set<PublicKey> = self.keys().try_collect().map_err(|error| {
-            anyhow!(
-                "two validators share a key: \
-                                                               {error:?}"
-            )
+            anyhow!("two validators share a key: {error:?}")
         })?;
         let seat =
             |key: &PrivateKey| ed25519::Scheme::signer(NAMESPACE, members.clone(), key.clone());

@@ -1,4 +1,4 @@
-//! What the process used, and how samples become figures: the same as in `tequio bench consensus`.
+//! Resource use of the process, and statistics of samples: the same as in `tequio bench consensus`.
 
 use std::fs;
 
@@ -30,8 +30,7 @@ pub fn loopback_bytes() -> anyhow::Result<u64> {
         .find_map(|line| line.trim_start().strip_prefix("lo:"))
         .context("there is no loopback")?;
     let first = line.split_whitespace().next().context(
-        "the table of interfaces is not \
-                                                        understood",
+        "the table of interfaces is not understood",
     )?;
     Ok(first.parse()?)
 }

@@ -96,8 +96,7 @@ fn locked_version(package: &str) -> &'static str {
         .next()
         .and_then(|line| {
             line.strip_prefix(
-                "version = \
-                                                    \"",
+                "version = \"",
             )?
             .strip_suffix('"')
         })
@@ -109,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_the_locked_one() {
+    fn the_reported_version_is_the_locked_one() {
         assert_eq!(locked_version("commonware-consensus"), "2026.10.0");
         assert_eq!(locked_version("no-such-package"), "unknown");
     }

@@ -45,15 +45,14 @@ use crate::{
 };
 
 const START_WAIT: Duration = Duration::from_secs(120);
-/// A leader has this long to propose, on top of the time that it is told to wait; the same as in
-/// our bench.
+/// Time limit of a leader to propose, in addition to its waiting time; the same as in our bench.
 const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const CERTIFICATION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages a second from one validator to another on one channel. A view needs two votes and two
 /// certificates.
 const MESSAGES_PER_SECOND: NonZeroU32 = NonZeroU32::new(4096).unwrap();
-/// How many of them at once. The network sets aside places for a burst from every peer, on each
-/// channel of each validator.
+/// Messages in one burst. The network reserves slots for a burst from every peer, on each channel
+/// of each validator.
 const MESSAGES_BURST: NonZeroU32 = NonZeroU32::new(32).unwrap();
 const HANDSHAKES_PER_SECOND: NonZeroU32 = NonZeroU32::new(256).unwrap();
 const MAILBOX: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
@@ -62,14 +61,14 @@ const PAGE_BYTES: NonZeroU16 = page_size(4096);
 const PAGES: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 const VIEWS_KEPT: u64 = 16;
 
-/// What a run took.
+/// Results of a run.
 pub struct Measured {
     pub elapsed_s: f64,
     pub cpu_s: f64,
     pub bytes: u64,
     pub decisions: u64,
     pub skipped: u64,
-    /// From proposal to finality at each validator, sorted.
+    /// Times from proposal to finality at each validator, sorted.
     pub final_ms: Vec<f64>,
 }
 
@@ -94,8 +93,7 @@ where
     while !chain.is_ready() {
         ensure!(
             Instant::now() < until,
-            "the validators do not come together: heights \
-                                         {:?}",
+            "the validators do not connect: heights {:?}",
             chain.heights()
         );
         context.sleep(Duration::from_millis(50)).await;
@@ -186,7 +184,7 @@ where
         certification_timeout: arguments.interval + CERTIFICATION_TIMEOUT,
         timeout_retry: LEADER_TIMEOUT,
         view_retention: ViewDelta::new(VIEWS_KEPT),
-        // Nobody fails here, and on a busy machine nobody shall be taken for failed.
+        // No validator fails here, and on a busy machine none must be considered failed.
         skip: SkipPolicy::Disabled,
         fetch_timeout: NonZeroDuration::new(Duration::from_secs(2)).context("no time to fetch")?,
         fetch_retry_delay: Duration::from_millis(100),
@@ -196,8 +194,8 @@ where
     Ok(())
 }
 
-/// A free port on loopback for each. They are free when this returns, and taken again a moment
-/// later.
+/// A free port on loopback for each. The ports are free when this returns, and are bound again a
+/// moment later.
 fn addresses(committee: &Committee) -> anyhow::Result<Map<PublicKey, Address>> {
     let listeners =
         committee.keys().map(|_| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))));
@@ -207,8 +205,7 @@ fn addresses(committee: &Committee) -> anyhow::Result<Map<PublicKey, Address>> {
     let addresses = addresses.into_iter().map(Address::from);
     committee.keys().zip(addresses).try_collect().map_err(|error| {
         anyhow!(
-            "two validators share a \
-                                                                           key: {error:?}"
+            "two validators share a key: {error:?}"
         )
     })
 }

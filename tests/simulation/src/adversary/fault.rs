@@ -5,9 +5,10 @@
 pub enum ByzantineFault {
     /// Sends nothing.
     Silence,
-    /// As leader sends one block to half of the others and another to the rest, and votes for both.
+    /// As the leader, sends one block to half of the others and another to the rest, and votes for
+    /// both.
     Equivocate,
-    /// As leader sends both blocks to all.
+    /// As the leader, sends both blocks to all.
     ProposeTwice,
     /// Signs each vote wrongly.
     BadVoteSignature,
@@ -20,7 +21,7 @@ pub enum ByzantineFault {
     /// Proposes blocks with another seed, another member's proof, an old proof, a damaged one, or
     /// one where none is due.
     WrongVrf,
-    /// As leader of a term's last height withholds its block, if the seed that follows from it
+    /// As the leader of a term's last height, withholds its block, if the seed that follows from it
     /// gives this seat no more than its share.
     WithholdSeed,
     /// Sends forged certificates, distant heights and absurd views.
@@ -33,20 +34,20 @@ pub enum ByzantineFault {
     Impersonate,
     /// Proposes in views that other seats lead.
     ProposeOutOfTurn,
-    /// As leader of a later view proposes a block of its own, although the view changes bind it to
-    /// another.
+    /// As the leader of a later view, proposes a block of its own, although the view changes bind
+    /// it to another.
     IgnoreLock,
-    /// As leader of a later view justifies its own block by its own view change many times, or by
-    /// too few view changes.
+    /// As the leader of a later view, justifies its own block by its own view change many times, or
+    /// by too few view changes.
     BadJustification,
     /// Claims in view changes that its own block was prepared.
     ForgeLock,
-    /// As collector withholds all certificates.
+    /// As the collector, withholds all certificates.
     WithholdCertificates,
-    /// As collector sends certificates of other blocks, with forged signatures, with too few
+    /// As the collector, sends certificates of other blocks, with forged signatures, with too few
     /// signers, or too early.
     ForgeCertificates,
-    /// As collector sends a certificate to some members only, and decides alone.
+    /// As the collector, sends a certificate to some members only, and decides alone.
     SelectiveCertificates,
     /// Loses its log at each restart, and restarts often.
     Amnesia,

@@ -137,11 +137,11 @@ pub(super) fn forge(sender: &mut ByzantineSender<'_>, message: Message) -> Outgo
 pub(super) fn forge_certificate(sender: &mut ByzantineSender<'_>, message: Message) -> Outgoing {
     let mut all = [0; 32];
     (0..sender.fixture.seats()).for_each(|seat| all[seat / 8] |= 1 << (seat % 8));
-    let everybody: Vec<usize> =
+    let everyone: Vec<usize> =
         (0..sender.fixture.keys.len()).filter(|member| *member != sender.seat).collect();
-    let to_everybody = |certificate: Certificate| {
+    let to_everyone = |certificate: Certificate| {
         let message = Message::PrepareCertificate(certificate);
-        everybody.iter().map(move |to| (*to, message.clone())).collect::<Outgoing>()
+        everyone.iter().map(move |to| (*to, message.clone())).collect::<Outgoing>()
     };
     match message {
         // Before any certificate can exist: half of the members receive one for this block, half
@@ -159,7 +159,7 @@ pub(super) fn forge_certificate(sender: &mut ByzantineSender<'_>, message: Messa
             } else {
                 Digest([sender.rng.next_u64() as u8; 32])
             };
-            outgoing.extend(to_everybody(certificate(digest)));
+            outgoing.extend(to_everyone(certificate(digest)));
             outgoing
         }
         Message::PrepareCertificate(mut certificate) => {

@@ -41,12 +41,12 @@ impl ByzantineSender<'_> {
 /// knows.
 pub fn receivers(
     fixture: &ChainFixture,
-    audience: &[NodeId],
+    known_members: &[NodeId],
     member: usize,
     to: Recipient,
 ) -> Vec<usize> {
     match to {
-        Recipient::All => audience
+        Recipient::All => known_members
             .iter()
             .filter_map(|node| fixture.member(node))
             .filter(|other| *other != member)

@@ -65,7 +65,7 @@ pub(super) enum SimulationEvent {
         from: NodeId,
         blocks: Vec<(Block, Certificate)>,
     },
-    /// It is time to ask a peer for new blocks.
+    /// A request to a peer for new blocks is due.
     PollPeers {
         host: usize,
     },

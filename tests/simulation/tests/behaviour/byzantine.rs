@@ -84,7 +84,7 @@ fn each_byzantine_fault_is_survived_and_visible_ones_are_blamed() {
 /// proof, if that seed gives it more than its fair `p`, or else one that it cannot foresee. So
 /// `s = p + s G`, where `G` is the mean excess of a binomial share above `p`.
 #[test]
-fn withholding_gains_as_computed_and_costs_a_view_each_time() {
+fn withholding_gains_the_predicted_share_and_costs_a_view_each_time() {
     const TERMS: usize = 1_200;
     const BYZANTINE: usize = 1;
     let (fixture, seed) = (ChainFixture::of(4, CHAIN_CONFIG), 39);

@@ -166,13 +166,16 @@ fn a_leader_with_contended_processors_delays_its_proposals() {
         (cluster.checkers.height(), cluster.latencies_ms[cluster.latencies_ms.len() / 2])
     };
     for seed in [51, 52, 53] {
-        let ((rested, rested_ms), (hurried, hurried_ms)) =
+        let ((delayed, delayed_ms), (undelayed, undelayed_ms)) =
             (run(PipelineProfile::Off, true, seed), run(PipelineProfile::Off, false, seed));
         assert!(
-            20 * rested_ms < 19 * hurried_ms,
-            "seed {seed}: {rested_ms} ms, {hurried_ms} without rest"
+            20 * delayed_ms < 19 * undelayed_ms,
+            "seed {seed}: {delayed_ms} ms, {undelayed_ms} without a delay"
         );
-        assert!(10 * rested > 9 * hurried, "seed {seed}: {rested} blocks, {hurried} without rest");
+        assert!(
+            10 * delayed > 9 * undelayed,
+            "seed {seed}: {delayed} blocks, {undelayed} without a delay"
+        );
     }
     assert_eq!(run(PipelineProfile::On, true, 51), run(PipelineProfile::On, false, 51));
 }

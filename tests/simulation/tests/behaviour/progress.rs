@@ -57,7 +57,7 @@ fn a_member_a_thousand_blocks_behind_catches_up_while_the_others_continue() {
 }
 
 #[test]
-fn a_block_that_one_member_saw_decided_is_proposed_again_byte_for_byte() {
+fn a_block_decided_at_one_member_is_proposed_again_byte_for_byte() {
     let cluster = scenarios::decided_by_one(None);
     assert_eq!(cluster.checkers.violation, None);
     // The others decided it in a later view; the header still names the view of its origin.

@@ -38,9 +38,9 @@ fn known_secrets_give_the_verdicts_and_bytes_of_the_pairing() {
 fn cached_verdicts_equal_those_of_the_checks() {
     let (node, proof_key) = (NodeKey::from_bytes(&[1; 32]), vrf::SecretKey::from_bytes(&[2; 32]));
     let (id, public) = (node.id(), proof_key.public().decode().unwrap());
-    let verdicts = |is_remembered: bool| {
+    let verdicts = |is_registered: bool| {
         let secret = SecretKey::from_seed(&[3; 32]);
-        known_secrets::register(is_remembered.then_some(&secret));
+        known_secrets::register(is_registered.then_some(&secret));
         let (mut verdicts, mut keys) = (Vec::new(), KeyCache::default());
         // Each claim twice: the second check uses the cache. One changed byte makes another claim.
         for (at, _) in (0..80).flat_map(|at| [(at, 1), (at, 2)]) {

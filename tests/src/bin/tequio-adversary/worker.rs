@@ -65,7 +65,7 @@ pub async fn run(fault: ByzantineFault, node: Multiaddr, job: Option<JobId>) -> 
 
     let config = worker::Config { slots: 1, ..worker::Config::new(network.local_id(), seed) };
     let mut machine = Worker::new(config);
-    let (inbox, mut mail) = mpsc::unbounded();
+    let (inbox, mut inputs) = mpsc::unbounded();
     let mut offers = Vec::new();
     // Polls often, because a short job ends within a second and a late worker gets no unit.
     let mut refresh = tokio::time::interval(Duration::from_millis(50));
@@ -76,7 +76,7 @@ pub async fn run(fault: ByzantineFault, node: Multiaddr, job: Option<JobId>) -> 
         let deadline =
             machine.deadline().map(|at| Duration::from_millis(at.saturating_sub(now_ms())));
         let input = tokio::select! {
-            input = mail.next() => input.context("the inbox is open")?,
+            input = inputs.next() => input.context("the inbox is open")?,
             () = tokio::time::sleep(deadline.unwrap_or(Duration::from_secs(60))) => Input::Tick,
             _ = refresh.tick() => {
                 let now = running_jobs(&network, coordinator, job).await;

@@ -81,7 +81,9 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
                 codec::encode(&mempool::Message::Announce(names(&chain))),
             ]
         }
-        Kind::Want => vec![codec::encode(&mempool::GetTransactions { ids: names(&chain) })],
+        Kind::GetTransactions => {
+            vec![codec::encode(&mempool::GetTransactions { ids: names(&chain) })]
+        }
         Kind::Block => vec![codec::encode(&chain.block())],
         Kind::Transaction => chain.transactions().iter().map(codec::encode).collect(),
         Kind::Certificate => vec![codec::encode(&chain.certificate(Phase::Commit))],

@@ -35,8 +35,8 @@ fn only_a_solved_recent_puzzle_admits_and_only_eight_in_a_block() {
     // The nonce starts at the height of the registration.
     assert!(ledger.state.account(&ledger.keys[5].id()).unwrap().nonce > 0);
 
-    let crowd: Vec<NodeKey> = (100..109).map(|n| NodeKey::from_bytes(&[n; 32])).collect();
-    let transactions: Vec<_> = crowd
+    let applicants: Vec<NodeKey> = (100..109).map(|n| NodeKey::from_bytes(&[n; 32])).collect();
+    let transactions: Vec<_> = applicants
         .iter()
         .map(|key| {
             let action = Action::Register { anchor, solution: solve(&key.id()) };

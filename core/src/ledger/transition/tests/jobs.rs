@@ -14,7 +14,7 @@ fn a_result_becomes_final_only_by_auditors_drawn_later() {
         Err(TransactionError::NotCoordinator)
     );
     assert_eq!(ledger.apply_action(0, Action::JobResult { job, result: found }), Ok(()));
-    // Auditors are not drawn yet: nobody can audit.
+    // Auditors are not drawn yet: no node can audit.
     assert_eq!(
         ledger.apply_action(1, Action::Audit { job, verdict: Verdict::Agree }),
         Err(TransactionError::NotAuditor)

@@ -60,13 +60,13 @@ fn a_seat_needs_balance_bond_and_both_keys() {
     assert_eq!(ledger.join(101, 50), Err(TransactionError::InsufficientBalance(100)));
     assert_eq!(ledger.join(9, 50), Err(TransactionError::BondTooSmall(10)));
     // Proofs of another node, for either key; and keys of genesis.
-    let stranger = key_registration(&ledger, &ledger.keys[1].id(), 50);
+    let keys_of_another = key_registration(&ledger, &ledger.keys[1].id(), 50);
     assert_eq!(
-        ledger.apply_action(4, Action::Join { amount: 50, keys: stranger }),
+        ledger.apply_action(4, Action::Join { amount: 50, keys: keys_of_another }),
         Err(TransactionError::InvalidPossession)
     );
     let mixed = KeyRegistration {
-        vrf_possession: stranger.vrf_possession,
+        vrf_possession: keys_of_another.vrf_possession,
         ..key_registration(&ledger, &node, 50)
     };
     assert_eq!(
@@ -184,7 +184,7 @@ fn a_leaving_member_stays_liable_until_its_bond_is_released() {
 }
 
 #[test]
-fn a_bond_becomes_free_and_its_owner_may_come_again() {
+fn a_bond_is_released_and_its_owner_may_join_again() {
     let mut ledger = Ledger::new();
     let node = ledger.fund(60);
     ledger.join(50, 50).unwrap();

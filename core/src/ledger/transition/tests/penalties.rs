@@ -84,7 +84,7 @@ fn a_false_report_costs_the_accused_nothing() {
 }
 
 #[test]
-fn a_block_judges_only_so_many_reports() {
+fn a_block_accepts_a_limited_number_of_reports() {
     let mut ledger = Ledger::new();
     let evidence = Evidence::Votes(vote(&ledger, 3, 0, 1), vote(&ledger, 1, 0, 2));
     let reports: Vec<_> = (0..=REPORTS_PER_BLOCK_MAX as u64)

@@ -4,7 +4,7 @@ use super::*;
 use crate::ledger::transition::refs::is_own;
 
 #[test]
-fn refs_move_by_their_owner_and_in_sequence() {
+fn only_the_owner_moves_a_ref_and_in_sequence() {
     let mut ledger = Ledger::new();
     let own = ledger.keys[0].id().to_string();
     let update = |name: &str, expected| Action::UpdateRef {
@@ -31,7 +31,7 @@ fn refs_move_by_their_owner_and_in_sequence() {
 }
 
 #[test]
-fn a_name_is_its_owners_if_it_begins_with_all_of_its_digits_and_goes_on() {
+fn a_ref_name_begins_with_the_full_id_of_its_owner_and_a_suffix() {
     let (owner, other) = (NodeId([0xab; 32]), NodeId([0xac; 32]));
     let is_own = |name: &str| is_own(&RefName::try_from(name).unwrap(), &owner);
     assert!(is_own(&alloc::format!("{owner}/a")) && is_own(&alloc::format!("{owner}//")));

@@ -17,7 +17,7 @@ fn id(n: u64) -> TransactionId {
     Digest(digest)
 }
 
-fn told(by: usize) -> Source {
+fn from_peer(by: usize) -> Source {
     Source::Peer { peer: node(by), forward: false }
 }
 
@@ -60,7 +60,7 @@ fn transactions_are_pushed_to_leaders_first_and_then_to_others() {
 fn waiting_transactions_are_pushed_to_each_coming_leader_once() {
     let mut dissemination = Dissemination::default();
     dissemination.on_insert(id(1), Source::Client, 10, 0);
-    dissemination.on_insert(id(2), told(3), 10, 0);
+    dissemination.on_insert(id(2), from_peer(3), 10, 0);
     dissemination.on_insert(id(3), Source::Peer { peer: node(3), forward: true }, 10, 0);
     assert_eq!(dissemination.take_fresh(), [id(1), id(3)]);
     assert_eq!(dissemination.take_fresh(), []);
@@ -69,24 +69,28 @@ fn waiting_transactions_are_pushed_to_each_coming_leader_once() {
     assert_eq!(
         dissemination.repeat_pushes(12, &leaders, 16, |_| true),
         [],
-        "the leader of 14 knows of it"
+        "the leader of 14 has it already"
     );
     assert_eq!(dissemination.repeat_pushes(13, &leaders, 17, |_| true), [(node(4), vec![id(1)])]);
     assert_eq!(dissemination.repeat_pushes(13, &leaders, 17, |_| true), []);
-    assert_eq!(dissemination.repeat_pushes(16, &leaders, 20, |_| true), [], "both have been told");
+    assert_eq!(
+        dissemination.repeat_pushes(16, &leaders, 20, |_| true),
+        [],
+        "both have received it"
+    );
     assert_eq!(
         dissemination.repeat_pushes(19, &[node(5)].into(), 23, |_| false),
         [],
-        "it waits no more"
+        "it is not waiting any more"
     );
     assert!(dissemination.local.is_empty());
 }
 
 #[test]
-fn what_waits_for_long_is_offered_again_and_again() {
+fn long_waiting_transactions_are_announced_repeatedly() {
     let mut dissemination = Dissemination::default();
     dissemination.on_insert(id(1), Source::Client, 10, 0);
-    dissemination.on_insert(id(2), told(3), 10, 0);
+    dissemination.on_insert(id(2), from_peer(3), 10, 0);
     let both = Announcements { local: vec![id(1)], remote: vec![(id(2), node(3))] };
     assert_eq!(dissemination.due_announcements(12, 4_999, |_| true), Announcements::default());
     assert_eq!(
@@ -108,20 +112,20 @@ fn what_waits_for_long_is_offered_again_and_again() {
     assert_eq!(dissemination.due_announcements(13, 45_000, |_| true).local, [id(4)]);
     // No more than fit into a message.
     (0..TRANSACTION_IDS_MAX as u64 + 5)
-        .for_each(|n| dissemination.on_insert(id(100 + n), told(3), 13, 50_000));
+        .for_each(|n| dissemination.on_insert(id(100 + n), from_peer(3), 13, 50_000));
     assert_eq!(dissemination.due_announcements(13, 54_999, |_| true), Announcements::default());
     assert_eq!(
         dissemination.due_announcements(13, 55_000, |_| true).remote.len(),
         TRANSACTION_IDS_MAX
     );
     let rest = dissemination.due_announcements(13, 55_000, |_| true);
-    assert_eq!((rest.remote.len(), rest.local), (5, vec![id(4)]), "the rest, and ours again");
+    assert_eq!((rest.remote.len(), rest.local), (5, vec![id(4)]), "the others, and our own again");
 }
 
 #[test]
-fn one_peer_is_asked_and_then_the_next() {
+fn transactions_are_requested_from_one_peer_at_a_time() {
     let mut dissemination = Dissemination::default();
-    dissemination.on_insert(id(1), told(3), 1, 0);
+    dissemination.on_insert(id(1), from_peer(3), 1, 0);
     dissemination.on_included(id(2));
     let names: Vec<_> = (1..=4).map(id).collect();
     assert_eq!(
@@ -133,32 +137,34 @@ fn one_peer_is_asked_and_then_the_next() {
         assert_eq!(dissemination.on_announce(node(other), true, &names), []);
     }
     // The first peer sends one of them.
-    dissemination.on_insert(id(3), told(1), 1, 0);
+    dissemination.on_insert(id(3), from_peer(1), 1, 0);
     assert_eq!(dissemination.on_response(node(1), &[id(3), id(4)]), [(node(2), vec![id(4)])]);
-    assert_eq!(dissemination.on_response(node(1), &[id(4)]), [], "not asked any more");
+    assert_eq!(dissemination.on_response(node(1), &[id(4)]), [], "no further request");
     for (silent, next) in [(2, 3), (3, 4), (4, 5)] {
         assert_eq!(dissemination.on_response(node(silent), &[id(4)]), [(node(next), vec![id(4)])]);
     }
-    assert_eq!(dissemination.on_response(node(5), &[id(4)]), [], "four others are remembered");
+    assert_eq!(dissemination.on_response(node(5), &[id(4)]), [], "four other peers are stored");
     assert!(dissemination.requests.is_empty() && dissemination.requests_per_peer.is_empty());
     assert_eq!(
         dissemination.on_announce(node(1), true, &names),
         [id(4)],
-        "offered again, it is asked for again"
+        "after another announcement it is requested again"
     );
 }
 
 #[test]
-fn what_does_not_fit_into_an_answer_is_asked_for_again_but_not_for_ever() {
+fn transactions_missing_from_a_response_are_requested_again_a_limited_number_of_times() {
     let mut dissemination = Dissemination::default();
     let names: Vec<_> = (0..20).map(id).collect();
-    let mut asked = dissemination.on_announce(node(1), false, &names);
+    let mut requested = dissemination.on_announce(node(1), false, &names);
     let mut questions = 1;
     // One at a time.
-    while let Some(first) = asked.first().copied() {
-        dissemination.on_insert(first, told(1), 1, 0);
-        asked =
-            dissemination.on_response(node(1), &asked).pop().map_or(Vec::new(), |(_, names)| names);
+    while let Some(first) = requested.first().copied() {
+        dissemination.on_insert(first, from_peer(1), 1, 0);
+        requested = dissemination
+            .on_response(node(1), &requested)
+            .pop()
+            .map_or(Vec::new(), |(_, names)| names);
         questions += 1;
     }
     assert_eq!(questions, usize::from(ATTEMPTS_MAX) + 1);
@@ -176,18 +182,18 @@ fn false_announcements_fill_only_the_quota_of_their_peer() {
     };
     assert_eq!(dissemination.on_announce(node(1), false, &junk()).len(), REQUESTS_PER_PEER_MAX);
     assert_eq!(dissemination.on_announce(node(1), false, &junk()).len(), 0);
-    let strangers: usize =
+    let non_members: usize =
         (2..40).map(|n| dissemination.on_announce(node(n), false, &junk()).len()).sum();
-    assert_eq!(strangers, NON_MEMBER_REQUESTS_MAX - REQUESTS_PER_PEER_MAX);
+    assert_eq!(non_members, NON_MEMBER_REQUESTS_MAX - REQUESTS_PER_PEER_MAX);
     // The rest is reserved for members.
     assert_eq!(dissemination.on_announce(node(50), true, &junk()).len(), REQUESTS_PER_PEER_MAX);
     let members: usize =
         (51..70).map(|n| dissemination.on_announce(node(n), true, &junk()).len()).sum();
-    assert_eq!(strangers + members + 2 * REQUESTS_PER_PEER_MAX, REQUESTS_MAX);
+    assert_eq!(non_members + members + 2 * REQUESTS_PER_PEER_MAX, REQUESTS_MAX);
     // No transaction arrives, so all slots become free again.
-    let asked: Vec<(TransactionId, NodeId)> =
+    let requested: Vec<(TransactionId, NodeId)> =
         dissemination.requests.iter().map(|(id, w)| (*id, w.peer)).collect();
-    for (id, peer) in asked {
+    for (id, peer) in requested {
         assert_eq!(dissemination.on_response(peer, &[id]), []);
     }
     assert!(dissemination.requests.is_empty() && dissemination.requests_per_peer.is_empty());
@@ -195,7 +201,7 @@ fn false_announcements_fill_only_the_quota_of_their_peer() {
 }
 
 #[test]
-fn memory_of_names_is_bounded() {
+fn remembered_ids_are_bounded() {
     let mut dissemination = Dissemination::default();
     (0..3 * RECENT_IDS_MIN as u64).for_each(|n| dissemination.on_included(id(n)));
     assert!(
@@ -214,7 +220,7 @@ enum Conduct {
     /// Sends and answers nothing.
     Silent,
     /// Announces everything that exists to all peers, and sends nothing.
-    Lying,
+    Byzantine,
 }
 
 struct Network {
@@ -272,12 +278,12 @@ impl Network {
         let mut questions =
             vec![(node(from), self.nodes[to].1.on_announce(node(from), true, names))];
         while let Some((peer, names)) = questions.pop() {
-            let asked = usize::from(peer.0[0]);
-            let answers = self.nodes[asked].0 == Conduct::Correct && !self.is_lost();
+            let responder = usize::from(peer.0[0]);
+            let answers = self.nodes[responder].0 == Conduct::Correct && !self.is_lost();
             for id in &names {
-                if answers && self.nodes[asked].2.contains(id) {
+                if answers && self.nodes[responder].2.contains(id) {
                     self.answers += 1;
-                    self.give(to, *id, told(asked));
+                    self.give(to, *id, from_peer(responder));
                 }
             }
             questions.extend(self.nodes[to].1.on_response(peer, &names));
@@ -290,7 +296,7 @@ impl Network {
             let peers = self.peers(from);
             match self.nodes[from].0 {
                 Conduct::Silent => {}
-                Conduct::Lying => {
+                Conduct::Byzantine => {
                     peers.iter().for_each(|to| self.offer(from, usize::from(to.0[0]), all))
                 }
                 Conduct::Correct => {
@@ -321,7 +327,7 @@ impl Network {
     }
 
     /// Steps until all correct nodes have all of these.
-    fn settle(&mut self, all: &[TransactionId], limit_ms: TimeMs) {
+    fn run_until_delivered(&mut self, all: &[TransactionId], limit_ms: TimeMs) {
         while self.lacking(all) > 0 {
             assert!(
                 self.now_ms < limit_ms,
@@ -335,32 +341,33 @@ impl Network {
 }
 
 #[test]
-fn what_has_reached_one_correct_node_reaches_all_though_a_third_lies_and_messages_are_lost() {
+fn transactions_reach_all_correct_nodes_despite_byzantine_peers_and_lost_messages() {
     for seed in 0..30 {
         let conducts = (0..50).map(|n| match n % 6 {
             1 => Conduct::Silent,
-            4 => Conduct::Lying,
+            4 => Conduct::Byzantine,
             _ => Conduct::Correct,
         });
         let mut network = Network::new(conducts.collect(), 50, 20, seed);
         // Its origin pushes it to one node and then stops.
         let all = [id(1), id(2)];
-        network.give(0, id(1), told(51));
-        network.give(47, id(2), told(51));
-        network.settle(&all, 120_000);
+        network.give(0, id(1), from_peer(51));
+        network.give(47, id(2), from_peer(51));
+        network.run_until_delivered(&all, 120_000);
         let copies = network.answers;
-        assert!(copies <= 2 * 34, "nobody is given more than it asks for: {copies}");
+        assert!(copies <= 2 * 34, "unrequested copies: {copies}");
     }
 }
 
 #[test]
-fn it_finds_its_way_where_few_are_connected() {
+fn transactions_reach_all_correct_nodes_in_a_sparse_network() {
     for seed in 0..20 {
-        let conducts =
-            (0..30).map(|n| if n % 7 == 3 { Conduct::Lying } else { Conduct::Correct }).collect();
+        let conducts = (0..30)
+            .map(|n| if n % 7 == 3 { Conduct::Byzantine } else { Conduct::Correct })
+            .collect();
         let mut network = Network::new(conducts, 2, 10, seed);
         network.give(0, id(1), Source::Client);
-        network.settle(&[id(1)], 600_000);
+        network.run_until_delivered(&[id(1)], 600_000);
     }
 }
 
@@ -369,8 +376,9 @@ fn transactions_included_in_time_are_not_announced() {
     let mut network = Network::new(vec![Conduct::Correct; 50], 50, 0, 1);
     let all: Vec<_> = (0..100).map(id).collect();
     for id in &all {
-        (0..PUSH_PEERS)
-            .for_each(|n| network.give(n * 7, *id, if n == 0 { Source::Client } else { told(0) }));
+        (0..PUSH_PEERS).for_each(|n| {
+            network.give(n * 7, *id, if n == 0 { Source::Client } else { from_peer(0) })
+        });
     }
     network.step(&all);
     for (_, dissemination, pool) in &mut network.nodes {

@@ -20,7 +20,7 @@ use tequio_core::{
     types::{NodeId, Unverified, Verified},
 };
 
-/// Why a transaction is not accepted.
+/// The reason why a transaction is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAccepted {
     /// The transaction is invalid whatever the state.
@@ -107,10 +107,10 @@ impl Admission {
         let mut checked =
             self.verify_batch(open.map(|(transaction, _)| transaction).collect()).into_iter();
         let insert = |verified| Ok(mempool.insert(verified, Source::Client, &tip.state, height)?);
-        let settle = |verdict: Option<Acceptance>| {
+        let verdict_of = |verdict: Option<Acceptance>| {
             verdict.or_else(|| Some(checked.next()?.and_then(insert)))
         };
-        judged.into_iter().filter_map(settle).collect()
+        judged.into_iter().filter_map(verdict_of).collect()
     }
 
     /// Verifies all signatures in one batch. If it fails, each half is a batch, so a false

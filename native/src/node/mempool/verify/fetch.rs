@@ -14,7 +14,7 @@ use tequio_core::{
 };
 use tequio_p2p::{Network, Protocol};
 
-/// Timeout of a request for transactions; then the next peer is asked.
+/// Timeout of a request for transactions; then the next peer gets the request.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Fetches announced transactions.
@@ -54,9 +54,12 @@ impl Fetcher {
                     compression::decode::<Transactions>(&body, MESSAGE_LEN_MAX).ok()
                 });
                 if let Some(given) = given {
-                    let asked: BTreeSet<_> = ids.iter().collect();
-                    let given =
-                        given.into_vec().into_iter().filter(|t| asked.contains(&t.id())).collect();
+                    let requested: BTreeSet<_> = ids.iter().collect();
+                    let given = given
+                        .into_vec()
+                        .into_iter()
+                        .filter(|t| requested.contains(&t.id()))
+                        .collect();
                     let (admission, batch) = (
                         fetcher.admission.clone(),
                         vec![(Source::Peer { peer, forward: false }, given)],

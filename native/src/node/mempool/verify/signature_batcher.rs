@@ -89,7 +89,7 @@ mod tests {
                     begun.send(()).unwrap();
                     let began = Instant::now();
                     while lock(&batcher.waiting).len() < count {
-                        assert!(began.elapsed() < WITHIN, "nobody else comes");
+                        assert!(began.elapsed() < WITHIN, "no other caller arrives");
                         std::thread::yield_now();
                     }
                     squares(items)
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panicking_caller_leaves_others_without_a_verdict_but_not_waiting() {
+    fn after_a_panic_the_other_callers_return_without_a_verdict() {
         let batcher = Batcher::default();
         let (found, given) = others(&batcher, 3, |items| assert_eq!(items.len(), 1, "grief"));
         assert_eq!(given[1], [1, 2, 3]);

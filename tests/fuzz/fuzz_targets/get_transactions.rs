@@ -3,4 +3,4 @@
 use libfuzzer_sys::fuzz_target;
 use tequio_fuzz::decoders::{Kind, check};
 
-fuzz_target!(|bytes: &[u8]| check(Kind::Want, bytes));
+fuzz_target!(|bytes: &[u8]| check(Kind::GetTransactions, bytes));
