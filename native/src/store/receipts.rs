@@ -105,7 +105,9 @@ impl Store {
 
     /// Receipts of a block's transactions, in the block's order. Empty if the block is missing.
     pub fn receipts(&self, height: Height) -> Result<Vec<Receipt>, StoreError> {
-        let bytes = self.read()?.open_table(BLOCK_RECEIPTS)?.get(height)?;
+        let read = self.read()?;
+        let table = read.open_table(BLOCK_RECEIPTS)?;
+        let bytes = table.get(height)?;
         bytes.map_or(Ok(Vec::new()), |bytes| Ok(decode(bytes.value())?.into_vec()))
     }
 }

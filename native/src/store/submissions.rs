@@ -88,7 +88,9 @@ impl Store {
         key: &IdempotencyKey,
         now_ms: TimeMs,
     ) -> Result<Option<Submission>, StoreError> {
-        let found = self.read()?.open_table(SUBMISSIONS)?.get(key.as_str())?;
+        let read = self.read()?;
+        let table = read.open_table(SUBMISSIONS)?;
+        let found = table.get(key.as_str())?;
         let found = found.map(|bytes| decode(bytes.value())).transpose()?;
         Ok(found.filter(|submission| !submission.is_expired(now_ms)))
     }
@@ -244,6 +246,30 @@ mod tests {
             (5, 1, Some((Digest([7; 32]), 9)))
         );
         assert_eq!(store.outbox_entries().unwrap().len(), 2, "a write was enqueued twice");
+    }
+
+    /// Regression: a read gave up its transaction before the value that it had found. A concurrent
+    /// commit could free the value's page, and redb then refused every later use of the store.
+    #[test]
+    fn reads_keep_their_transaction_while_others_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        put(&store, "a", 1, 5).unwrap();
+        let is_written = std::sync::atomic::AtomicBool::new(false);
+        let reads = || {
+            while !is_written.load(std::sync::atomic::Ordering::Relaxed) {
+                assert!(store.outbox_entry(1).unwrap().is_some());
+                assert!(store.submission(&keyed("a", 1).key, 8).unwrap().is_some());
+                assert!(store.receipts(1).unwrap().is_empty());
+            }
+        };
+        std::thread::scope(|scope| {
+            (0..4).for_each(|_| drop(scope.spawn(reads)));
+            let written = scope.spawn(|| (0..200).for_each(|_| set_stage(&store, 1, APPLIED)));
+            let written = written.join();
+            is_written.store(true, std::sync::atomic::Ordering::Relaxed);
+            written.unwrap();
+        });
     }
 
     #[test]

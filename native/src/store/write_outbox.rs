@@ -84,7 +84,9 @@ impl Store {
 
     /// A write, if its number is known.
     pub fn outbox_entry(&self, number: u64) -> Result<Option<OutboxEntry>, StoreError> {
-        let found = self.read()?.open_table(WRITE_OUTBOX)?.get(number)?;
+        let read = self.read()?;
+        let table = read.open_table(WRITE_OUTBOX)?;
+        let found = table.get(number)?;
         found.map(|bytes| decode(bytes.value())).transpose()
     }
 

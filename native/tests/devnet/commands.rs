@@ -126,7 +126,10 @@ fn a_submission_that_is_repeated_under_its_key_makes_one_job() {
     let answers: Vec<_> = std::thread::scope(|scope| {
         let posts: Vec<_> =
             (0..4).map(|_| scope.spawn(|| submit(&net, query, Some("order-7"), &iris))).collect();
-        posts.into_iter().map(|post| post.join().unwrap()).collect()
+        let answer = |post: std::thread::ScopedJoinHandle<'_, _>| {
+            post.join().unwrap_or_else(|_| panic!("{}", net.whole_log(1)))
+        };
+        posts.into_iter().map(answer).collect()
     });
     let id = answers[0].2["id"].as_str().unwrap().to_owned();
     for (status, _, answer) in &answers {
