@@ -100,11 +100,11 @@ pub async fn list(State(api): State<Arc<JobsApi>>) -> Result<Json<Value>, ApiErr
 pub async fn train(
     _: Authorized,
     State(api): State<Arc<JobsApi>>,
-    key: ClientKey,
+    key: Result<ClientKey, ApiError>,
     Query(options): Query<Train>,
     body: Bytes,
 ) -> Result<impl IntoResponse, ApiError> {
-    let (key, body) = key.of_content("train", &options, body).await?;
+    let (key, body) = key?.of_content("train", &options, body).await?;
     if let Some(answer) = key.known(&api).await? {
         return Ok(answer);
     }
@@ -117,12 +117,12 @@ pub async fn infer(
     _: Authorized,
     State(api): State<Arc<JobsApi>>,
     Path(trained): Path<String>,
-    key: ClientKey,
+    key: Result<ClientKey, ApiError>,
     Query(options): Query<Infer>,
     body: Bytes,
 ) -> Result<impl IntoResponse, ApiError> {
     let (id, job) = known(&api.chain, &trained)?;
-    let (key, body) = key.of_content(&format!("infer {id}"), &options, body).await?;
+    let (key, body) = key?.of_content(&format!("infer {id}"), &options, body).await?;
     if let Some(answer) = key.known(&api).await? {
         return Ok(answer);
     }

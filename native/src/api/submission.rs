@@ -53,7 +53,9 @@ pub struct JobsApi {
 /// A job, its data, and its description in the answer.
 pub type PreparedJob = (JobSpec, Vec<object::Block>, Value);
 
-/// The key of a request, if it has one.
+/// The key of a request, if it has one. Handlers extract it as a `Result` and refuse a bad key
+/// after the body has been read: a response before that closes the connection under a client that
+/// still sends, which then sees a lost connection instead.
 pub struct ClientKey(Option<IdempotencyKey>);
 
 impl<S: Send + Sync> FromRequestParts<S> for ClientKey {
