@@ -10,7 +10,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{self, ChildStdout, Command, ExitStatus, Stdio},
@@ -30,10 +30,7 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use crate::{
-    progress::print_line,
-    unix::{self, Pid, Signal, signal_group},
-};
+use crate::unix::{self, Pid, Signal, signal_group};
 
 /// Time between asking a process to end and killing it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -181,7 +178,8 @@ pub fn install_signal_handler() -> Result<()> {
         for _ in signals.forever() {
             let listener = LISTENER.lock().unwrap_or_else(PoisonError::into_inner).take();
             let Some(listener) = listener else {
-                print_line("\ninterrupted: ending everything that was started");
+                let text = "\ninterrupted: ending everything that was started";
+                let _ = writeln!(io::stderr().lock(), "{text}");
                 end_descendants();
                 process::exit(EXIT_INTERRUPTED.into());
             };

@@ -11,6 +11,7 @@ mod dials;
 mod disconnect;
 mod driver;
 mod listening;
+mod relay_server;
 mod shared;
 mod swarm_events;
 mod transports;

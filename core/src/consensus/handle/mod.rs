@@ -1,13 +1,14 @@
-//! Handlers, one file per input, called by `machine`. `vote`, `decide`, `timers`, `pipelining` and
-//! `vote_aggregation` hold the steps that several inputs lead to. `restore` replays the log.
+//! Handlers of inputs, called by `machine`: mostly one file per input. `propose`, `vote`, `decide`,
+//! `timers`, `pipelining` and `vote_aggregation` hold the steps that several inputs lead to.
+//! `restore` replays the log.
 
-mod built;
 mod commit_certificate;
 mod decide;
 mod machine;
 mod pipelining;
 mod prepare_certificate;
 mod proposal;
+mod propose;
 mod received;
 mod restore;
 mod signatures_verified;

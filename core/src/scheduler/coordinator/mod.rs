@@ -19,6 +19,7 @@ mod dispute;
 mod error;
 mod exact;
 mod input;
+mod lease_expiry;
 mod machine;
 mod output;
 mod round;
