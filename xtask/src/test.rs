@@ -218,15 +218,8 @@ fn clippy(context: &Context) -> Result<()> {
         "warnings",
     ]))?;
     let mut simulator = context.workspace.cargo();
-    simulator.args([
-        "clippy",
-        "--locked",
-        "--package",
-        simulate::PACKAGE,
-        "--features",
-        simulate::FEATURE,
-    ]);
-    run_command(simulator.args(["--all-targets", "--", "-D", "warnings"]))?;
+    simulator.arg("clippy").args(simulate::BUILD).args(simulate::program());
+    run_command(simulator.args(simulate::tests()).args(["--", "-D", "warnings"]))?;
     let mut browser = context.workspace.cargo();
     browser.args(["clippy", "--locked", "--target", WASM_TARGET]);
     for package in BROWSER_CRATES {
@@ -296,12 +289,12 @@ fn long_campaigns(context: &Context) -> Result<()> {
 /// Runs apart from the other tests, because nothing else may be built with the simulator's feature.
 fn simulation(context: &Context) -> Result<()> {
     let mut nextest = tools::nextest(&context.workspace)?;
-    let package = ["--package", simulate::PACKAGE, "--features", simulate::FEATURE];
-    run_command(nextest.args(["run", "--locked", "--no-fail-fast"]).args(package))?;
+    nextest.args(["run", "--no-fail-fast"]).args(simulate::BUILD);
+    run_command(nextest.args(simulate::tests()))?;
     run_command(&mut simulate::command(
         &context.workspace,
         ["--campaign", "test", "--json"].map(Into::into),
-    ))
+    )?)
 }
 
 fn doctest(context: &Context) -> Result<()> {

@@ -20,8 +20,7 @@ pub struct Config {
     pub seat_keys: Vec<SeatKeys>,
     /// Where the node sends its votes.
     pub vote_routing: VoteRouting,
-    /// Whether the node opens the next height before the present one is decided, and whether it
-    /// delays proposals under contention.
+    /// Whether the node opens the next height before the present one is decided.
     pub pipeline: Pipeline,
 }
 
@@ -61,8 +60,7 @@ impl VoteRouting {
     }
 }
 
-/// Whether a leader opens the next height before the present one is decided. Under processor
-/// contention a leader delays its proposals, unless this is [`Pipeline::On`].
+/// Whether a leader opens the next height before the present one is decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pipeline {
     /// If it hardly slows blocks down.

@@ -36,10 +36,6 @@ pub enum Input {
         /// Inputs queued for the replica at this moment. A busy leader does not pipeline.
         queued_inputs: usize,
     },
-    /// Whether more tasks compete for this host's processors than they can serve; holds until the
-    /// next such input. Under contention a leader does not pipeline and delays its proposals,
-    /// unless [`super::Pipeline::On`] is set.
-    Contended(bool),
     /// Final blocks from a peer, ascending and without gaps. The replica verifies all of them.
     Synced {
         /// The peer.

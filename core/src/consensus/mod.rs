@@ -40,8 +40,7 @@
 //! final. `finalise` switches the replica to it; all other code uses the committee of the head.
 //!
 //! Within a leader term the next height starts on a prepared block that is not final yet: see
-//! `handle::pipelining`. Under processor contention it does not, and the leader delays its
-//! proposal: see `state::pacing`.
+//! `handle::pipelining`, and `state::pacing` for the heights at which leaders do so.
 
 mod config;
 mod error;

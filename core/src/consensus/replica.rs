@@ -36,8 +36,6 @@ pub struct Replica {
     pub(super) block_request: BlockRequest,
     /// Recent block times, with and without pipelining.
     pub(super) pacing: Pacing,
-    /// Whether the host reports contended processors.
-    pub(super) is_contended: bool,
     pub(super) pending_messages: PendingMessages,
     pub(super) catch_up: CatchUp,
     /// Results of earlier signature checks.
@@ -72,7 +70,6 @@ impl Replica {
             pipelined: None,
             block_request: BlockRequest::default(),
             pacing: Pacing::default(),
-            is_contended: false,
             config,
             seat,
             head,

@@ -84,8 +84,7 @@ pub struct Run {
     /// Recipients of this node's votes while it has a seat
     #[arg(long, alias = "votes-to", env = "TEQUIO_VOTE_ROUTING", value_name = "RECIPIENTS")]
     vote_routing: Option<VoteRoutingConfig>,
-    /// Whether this node opens the next height while one is being decided; with on it does not
-    /// delay proposals while the CPU is contended either
+    /// Whether this node opens the next height while one is being decided
     #[arg(long, alias = "pipeline", env = "TEQUIO_PIPELINING", value_name = "WHEN")]
     pipelining: Option<Pipelining>,
     /// Newest blocks to keep, at least 256; of older blocks only the headers stay. 0 keeps all

@@ -93,8 +93,7 @@ pub struct Config {
     /// Recipients of this node's votes while it has a seat.
     #[serde(alias = "votes_to")]
     pub vote_routing: VoteRoutingConfig,
-    /// Whether the node opens the next height while one is being decided. With `on` it does not
-    /// delay proposals while the CPU is contended either.
+    /// Whether the node opens the next height while one is being decided.
     #[serde(alias = "pipeline", deserialize_with = "deserialize_pipelining")]
     pub pipelining: Pipelining,
     /// Newest blocks to keep; 0 keeps all.

@@ -49,10 +49,6 @@ const PIPELINES: [PipelineProfile; 5] = [
     PipelineProfile::Auto,
     PipelineProfile::Mixed,
 ];
-/// Share of runs in which processors are contended at times, and the chance that a host's
-/// contention changes at a step of such a run.
-const CONTENDED_PER_MILLE: u64 = 150;
-const CONTENTION_CHANGE_PER_MILLE: u64 = 500;
 /// Chance of a transaction at each step of 20 to 400 ms.
 const SUBMIT_PER_MILLE: u64 = 500;
 /// Numbers of transactions at a time; a run uses one of them.
@@ -173,20 +169,11 @@ pub fn random_setup(fixture: &ChainFixture, seed: u64) -> Setup {
 
 /// Makes one run: faults, repair, recovery.
 pub fn run(fixture: &'static ChainFixture, setup: Setup, fault_profile: FaultProfile) -> Cluster {
-    // A generator of its own, so that runs without contention do not change.
-    let mut rng = Rng::new(setup.seed ^ 0xc07e);
-    let contention = if rng.chance(CONTENDED_PER_MILLE) { Some(rng) } else { None };
-    // Hosts that always pipeline have no proposal delay.
-    let pipeline = if contention.is_some() { PipelineProfile::Auto } else { setup.pipeline };
-    let mut cluster = Cluster::new(fixture, Setup { pipeline, ..setup });
+    let mut cluster = Cluster::new(fixture, setup);
     cluster.network.jitter_us = cluster.rng.pick(&[500, 20_000]);
     let is_churn = cluster.churns();
-    inject_faults(
-        &mut cluster,
-        fault_profile,
-        FAULTS_MS + if is_churn { CHURN_MS } else { 0 },
-        contention,
-    );
+    let faults_ms = FAULTS_MS + if is_churn { CHURN_MS } else { 0 };
+    inject_faults(&mut cluster, fault_profile, faults_ms);
     recover(&mut cluster);
     cluster
 }
@@ -240,22 +227,11 @@ pub fn run_mutant(
     }
 }
 
-fn inject_faults(
-    cluster: &mut Cluster,
-    fault_profile: FaultProfile,
-    ms: u64,
-    mut contention: Option<Rng>,
-) {
+fn inject_faults(cluster: &mut Cluster, fault_profile: FaultProfile, ms: u64) {
     let end_us = cluster.now_us + ms * 1000;
     let burst = cluster.rng.pick(&BURSTS);
     while cluster.now_us < end_us && cluster.checkers.violation.is_none() {
         inject_network_and_crash_faults(cluster, fault_profile);
-        if let Some(rng) = &mut contention
-            && rng.chance(CONTENTION_CHANGE_PER_MILLE)
-        {
-            cluster.count_fault("contention");
-            cluster.set_contended(rng.below(cluster.hosts.len()), !rng.chance(300));
-        }
         let client = cluster.rng.below(cluster.fixture.clients.len());
         if cluster.rng.chance(SUBMIT_PER_MILLE) {
             (0..burst).for_each(|_| cluster.submit(client));

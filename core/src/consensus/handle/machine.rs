@@ -18,11 +18,7 @@ impl Machine for Replica {
         self.now_ms = self.now_ms.max(now_ms);
         let is_always_accepted = matches!(
             input,
-            Input::Persisted
-                | Input::WantBlock { .. }
-                | Input::Contended(_)
-                | Input::SignaturesVerified(_)
-                | Input::Tick
+            Input::Persisted | Input::WantBlock { .. } | Input::SignaturesVerified(_) | Input::Tick
         );
         if self.outbox.is_full() && !is_always_accepted {
             return Err(Error::Overloaded);
@@ -55,10 +51,6 @@ impl Replica {
             Input::Built { height, view, parent, transactions, queued_inputs } => {
                 let is_busy = self.is_busy(queued_inputs);
                 self.on_built((height, view, parent), transactions, is_busy)
-            }
-            Input::Contended(is_contended) => {
-                self.is_contended = is_contended;
-                Ok(())
             }
             Input::Synced { from, blocks } => self.on_synced(from, blocks),
             Input::SignaturesVerified(transactions) => self.on_signatures_verified(transactions),

@@ -73,7 +73,7 @@ impl Replica {
     /// yet.
     fn pipeline_candidate(&self) -> Option<(Digest, &Block, &State)> {
         let should_pipeline = match self.config.pipeline {
-            Pipeline::Auto => !self.is_contended && self.pacing.should_pipeline(self.next_height()),
+            Pipeline::Auto => self.pacing.should_pipeline(self.next_height()),
             Pipeline::On => true,
             Pipeline::Off => false,
         };
@@ -110,12 +110,10 @@ impl Replica {
         }
     }
 
-    /// Whether this host is too busy to pipeline: either more inputs are queued than one voting
-    /// phase brings, so the present height is decided before the host catches up, or its processors
-    /// are contended.
+    /// Whether this host is too busy to pipeline: more inputs are queued than one voting phase
+    /// brings, so the present height is decided before the host catches up.
     pub(in crate::consensus) fn is_busy(&self, queued_inputs: usize) -> bool {
         queued_inputs > self.head.committee.seats().len()
-            || self.is_contended && self.config.pipeline == Pipeline::Auto
     }
 
     /// Handles the mempool's answer. A busy node leaves the next height for later.

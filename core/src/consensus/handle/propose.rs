@@ -3,7 +3,6 @@
 use crate::{
     codec::BoundedVec,
     consensus::{
-        config::Pipeline,
         error::Error,
         head::Head,
         output::{BuildBlock, Output},
@@ -42,8 +41,8 @@ impl Replica {
             return Err(Error::NotRequested);
         }
         height_state.is_building = false;
-        // The request may be older than the finality of the parent. Then an empty block is not due,
-        // and a block with transactions may be too early.
+        // The request may be older than the finality of the parent. Then an empty block is not due
+        // yet.
         height_state.transactions_waiting |= !transactions.is_empty();
         if view == 0 && self.now_ms < self.propose_at_ms() {
             return Ok(());
@@ -111,14 +110,13 @@ impl Replica {
         }));
     }
 
-    /// When the leader of view 0 proposes: with waiting transactions after the proposal delay,
-    /// otherwise when an empty block is due.
+    /// When the leader of view 0 proposes: as soon as the parent allows it if transactions
+    /// wait, otherwise when an empty block is due.
     pub(in crate::consensus) fn propose_at_ms(&self) -> TimeMs {
         let parent = &self.head.header;
         let earliest_ms = validate::earliest_ms(parent, &self.params);
         if self.height_state.transactions_waiting {
-            return earliest_ms
-                .max(self.height_state.entered_ms.saturating_add(self.proposal_delay_ms()));
+            return earliest_ms;
         }
         let interval_ms = self.params.block_interval_ms_max;
         parent
@@ -126,16 +124,6 @@ impl Replica {
             .min(self.height_state.entered_ms)
             .saturating_add(interval_ms)
             .max(earliest_ms)
-    }
-
-    /// Under processor contention, an early block competes with members that still process the one
-    /// before, and with incoming transactions. A delay lets that work finish and puts more
-    /// transactions into one block.
-    fn proposal_delay_ms(&self) -> TimeMs {
-        match self.is_contended && self.config.pipeline != Pipeline::On {
-            true => self.pacing.proposal_delay_ms(),
-            false => 0,
-        }
     }
 
     /// Proposes the block of the newest certificate again, byte for byte: the certificate binds the

@@ -1,5 +1,4 @@
-//! Pacing of blocks: whether pipelining is worthwhile, and how long a leader delays its proposal
-//! under processor contention.
+//! Pacing of blocks: whether pipelining is worthwhile.
 //!
 //! If messages spend most of a block's time in transit, two heights take as long as one. If
 //! processors or links are saturated, the two heights delay each other. A node cannot see this
@@ -19,10 +18,6 @@ const UNPIPELINED_LAST: Height = 18;
 /// for clock error, milliseconds.
 const SLOWDOWN_QUARTERS_MAX: u64 = 5;
 const SLACK_MS: u64 = 2;
-/// The share of the mean block time that a leader waits, and the longest wait. The cap bounds the
-/// feedback: a longer wait makes larger blocks, which take longer.
-const PROPOSAL_DELAY_DIVISOR: u64 = 2;
-const PROPOSAL_DELAY_MS_MAX: u64 = 100;
 /// Weight of a new sample: one quarter.
 const SMOOTHING: u64 = 4;
 /// Times are stored in fractions of a millisecond, so that the means can converge.
@@ -33,8 +28,6 @@ const UNITS_PER_MS: u64 = 16;
 pub(in crate::consensus) struct Pacing {
     unpipelined: Mean,
     pipelined: Mean,
-    /// Mean of all blocks.
-    overall: Mean,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +43,6 @@ impl Pacing {
         took_ms: u64,
     ) {
         let sample_units = took_ms.saturating_mul(UNITS_PER_MS);
-        self.overall.add(sample_units);
         let mean = match is_pipelined {
             true => &mut self.pipelined,
             false if (UNPIPELINED_FIRST..UNPIPELINED_LAST).contains(&(height % CYCLE)) => {
@@ -67,11 +59,6 @@ impl Pacing {
     /// The means without and with pipelining, milliseconds.
     pub(in crate::consensus) fn means_ms(&self) -> (Option<u64>, Option<u64>) {
         (self.unpipelined.ms(), self.pipelined.ms())
-    }
-
-    /// How long a leader delays its proposal under processor contention, milliseconds.
-    pub(in crate::consensus) fn proposal_delay_ms(&self) -> u64 {
-        (self.overall.ms().unwrap_or_default() / PROPOSAL_DELAY_DIVISOR).min(PROPOSAL_DELAY_MS_MAX)
     }
 
     /// Whether to open this height before its parent is final.
@@ -132,17 +119,6 @@ mod tests {
         // Times of a few milliseconds are within the clock's error.
         assert!(after([(false, 3), (true, 5)]).should_pipeline(5));
         assert!(!after([(false, 3), (true, 12)]).should_pipeline(5));
-    }
-
-    #[test]
-    fn delays_proposals_by_half_the_block_time_up_to_a_limit() {
-        assert_eq!(Pacing::default().proposal_delay_ms(), 0);
-        let delay_ms = |samples: &[(bool, u64)]| after(samples.iter().copied()).proposal_delay_ms();
-        assert_eq!(delay_ms(&[(false, 90)]), 45);
-        // The delay depends on recent blocks of either mode.
-        assert_eq!(delay_ms(&[(false, 90), (true, 130)]), 50);
-        assert_eq!(delay_ms(&[(false, 500)]), 100);
-        assert_eq!(delay_ms(&[(false, u64::MAX)]), 100);
     }
 
     #[test]

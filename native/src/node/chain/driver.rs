@@ -12,7 +12,7 @@ use crate::{
         chain_view::{ChainView, Tip},
         machine::{self, Inbox, InboxReceiver, OutputHandler},
         mempool::{Mempool, verify::ingest::Ingest},
-        telemetry::{cpu_pressure::CpuPressure, metrics::Metrics},
+        telemetry::metrics::Metrics,
         writes::submit::Submitter,
     },
     store::{FinalBlock, Store},
@@ -88,12 +88,8 @@ pub fn start(
         parts.mempool.clone(),
         parts.inbox.clone(),
     ));
-    let handler = ReplicaOutputs {
-        parts,
-        runtime: Handle::current(),
-        accused_members: BTreeSet::new(),
-        pressure: CpuPressure::default(),
-    };
+    let handler =
+        ReplicaOutputs { parts, runtime: Handle::current(), accused_members: BTreeSet::new() };
     Ok(machine::spawn("consensus".into(), replica, receiver, handler, ended)?)
 }
 
@@ -102,7 +98,6 @@ struct ReplicaOutputs {
     runtime: Handle,
     /// Members that this node has accused since it started.
     accused_members: BTreeSet<NodeId>,
-    pressure: CpuPressure,
 }
 
 impl OutputHandler<Replica> for ReplicaOutputs {
@@ -227,7 +222,6 @@ impl ReplicaOutputs {
         {
             self.parts.network.set_consensus_peers(self.parts.chain.consensus_peers());
         }
-        self.report_cpu_pressure();
         self.request_block();
         Ok(())
     }
@@ -259,14 +253,6 @@ impl ReplicaOutputs {
         self.parts.network.set_consensus_peers(self.parts.chain.consensus_peers());
         self.request_block();
         Ok(())
-    }
-
-    /// Reports changes of the CPU pressure to the machine.
-    fn report_cpu_pressure(&self) {
-        if let Some(is_high) = self.pressure.poll_change() {
-            self.parts.metrics.contended.set(i64::from(is_high));
-            self.parts.inbox.send(Input::Contended(is_high));
-        }
     }
 
     /// `WantBlock` holds for one height. It is repeated while an applicable transaction waits, or a
@@ -334,15 +320,14 @@ impl ReplicaOutputs {
 mod tests {
     use super::*;
     use crate::node::{fixture::Fixture, mempool::SMALL_COMMITTEE_MAX};
-    use std::{fs, time::Duration};
+    use std::time::Duration;
     use tequio_core::{
         consensus::{Pipeline, VoteRouting},
         crypto::NodeKey,
         ledger::SignedTransaction,
-        machine::Machine,
     };
 
-    fn handler(fixture: &Fixture, pressure: CpuPressure) -> (ReplicaOutputs, Replica) {
+    fn handler(fixture: &Fixture) -> (ReplicaOutputs, Replica) {
         let (keys, start) = (&fixture.keys, &fixture.start);
         let (node_key, seat_keys) = (keys.node.clone(), keys.of_seat());
         let config = Config {
@@ -357,14 +342,13 @@ mod tests {
             parts: fixture.driver.clone(),
             runtime: fixture.runtime.handle().clone(),
             accused_members: BTreeSet::new(),
-            pressure,
         };
         (handler, replica)
     }
 
     /// Transactions that the machine gets when it requests a block.
     fn built(fixture: &Fixture) -> Vec<SignedTransaction> {
-        let (mut handler, replica) = handler(fixture, CpuPressure::default());
+        let (mut handler, replica) = handler(fixture);
         let (parent, state) = (*replica.head().digest(), fixture.start.state.clone());
         let wanted = BuildBlock {
             height: 1,
@@ -406,39 +390,5 @@ mod tests {
             !fixture.mempool.contains(&of_non_member.id()),
             "it is verified later in its batch"
         );
-    }
-
-    #[test]
-    fn cpu_pressure_is_reported_to_the_machine_after_a_block() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = |name: &str, total_us: u64| {
-            let path = dir.path().join(name);
-            fs::write(&path, format!("some avg10=0.00 total={total_us}\n")).unwrap();
-            path
-        };
-        let reported = |pressure: CpuPressure| {
-            let fixture = Fixture::of(1);
-            let (mut handler, mut replica) = handler(&fixture, pressure);
-            let (inbox, receiver) = machine::inbox();
-            handler.parts.inbox = inbox;
-            let later_ms = machine::now_ms() + 1_000;
-            let mut next = Some(Input::WantBlock { height: 1 });
-            while let Some(input) = next {
-                replica.handle(later_ms, input).unwrap();
-                next = None;
-                while next.is_none()
-                    && let Some(output) = replica.poll()
-                {
-                    next = handler.handle_output(&replica, output).unwrap();
-                }
-            }
-            assert_eq!(replica.height(), 2);
-            receiver.waiting()
-        };
-        assert!(reported(CpuPressure::until_now(file("idle", 5))).is_empty());
-        let pressure = CpuPressure::until_now(file("busy", 5));
-        file("busy", 1_000_000_000_000);
-        let reported = reported(pressure);
-        assert!(matches!(reported[..], [Input::Contended(true)]), "{reported:?}");
     }
 }

@@ -36,7 +36,6 @@ pub struct Metrics {
     pub pipelined_votes: Counter,
     pub sequential_block_ms: Gauge,
     pub pipelined_block_ms: Gauge,
-    pub contended: Gauge,
 }
 
 impl Default for Metrics {
@@ -68,7 +67,6 @@ impl Default for Metrics {
             pipelined_votes: Counter::default(),
             sequential_block_ms: Gauge::default(),
             pipelined_block_ms: Gauge::default(),
-            contended: Gauge::default(),
         };
         let m = &metrics;
         let mut registry = Registry::with_prefix("tequio");
@@ -162,11 +160,6 @@ impl Default for Metrics {
             "block_pipelined_ms",
             "Mean time from vote to finality of pipelined blocks, milliseconds",
             m.pipelined_block_ms.clone(),
-        );
-        registry.register(
-            "cpu_contended",
-            "1 while tasks wait for a processor during half of the time or more",
-            m.contended.clone(),
         );
         metrics.registry = registry;
         metrics

@@ -1,5 +1,4 @@
-//! What the node shows of itself, and measurements of its host.
+//! Metrics and events of the node.
 
-pub(super) mod cpu_pressure;
 pub mod events;
 pub mod metrics;

@@ -316,11 +316,6 @@ impl Cluster {
         self.broadcast_transaction(signed);
     }
 
-    /// Reports to a host whether its processors are contended. A crash resets this.
-    pub fn set_contended(&mut self, host: usize, is_contended: bool) {
-        self.enqueue_input(host, Input::Contended(is_contended));
-    }
-
     pub(crate) fn broadcast_transaction(&mut self, signed: SignedTransaction) {
         self.checkers.submitted.insert(signed.id());
         self.submitted_us.insert(signed.id(), self.now_us);

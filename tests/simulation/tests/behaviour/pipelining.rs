@@ -126,60 +126,6 @@ fn a_busy_leader_does_not_pipeline() {
     assert!(busy.heights()[0] > 20, "{:?}", busy.heights());
 }
 
-/// With `auto` there is no trial either; with `on` the operator has decided.
-#[test]
-fn a_leader_with_contended_processors_pipelines_only_with_on() {
-    let run = |pipeline: PipelineProfile, contended: bool| {
-        let setup = Setup { regions: Regions::Us2, pipeline, ..Setup::fault_free(49) };
-        let mut cluster = Cluster::new(ChainFixture::of(4, PATIENT_CONFIG), setup);
-        (0..4).for_each(|host| cluster.set_contended(host, contended));
-        for number in 0..500 {
-            cluster.submit(number % cluster.fixture.clients.len());
-            cluster.run_ms(20);
-        }
-        assert_eq!(cluster.checkers.violation, None);
-        assert!(cluster.checkers.height() > 40, "{}", cluster.checkers.height());
-        cluster.pipelined_votes
-    };
-    assert!(run(PipelineProfile::Auto, false) > 0);
-    assert_eq!(run(PipelineProfile::Auto, true), 0);
-    assert!(run(PipelineProfile::On, true) > 0);
-}
-
-/// Where cores are the limit, a block takes less time when the one before leaves no other work, and
-/// there are hardly fewer blocks. With `on` there is no proposal delay.
-#[test]
-fn a_leader_with_contended_processors_delays_its_proposals() {
-    let run = |pipeline: PipelineProfile, contended: bool, seed: u64| {
-        let mut cluster = Cluster::new(
-            ChainFixture::of(4, PATIENT_CONFIG),
-            Setup { pipeline, ..Setup::fault_free(seed) },
-        );
-        cluster.slowness = 30;
-        (0..4).for_each(|host| cluster.set_contended(host, contended));
-        for number in 0..1_000 {
-            cluster.submit(number % cluster.fixture.clients.len());
-            cluster.run_ms(20);
-        }
-        assert_eq!((cluster.checkers.violation.clone(), cluster.view_changes), (None, 0));
-        cluster.latencies_ms.sort_unstable();
-        (cluster.checkers.height(), cluster.latencies_ms[cluster.latencies_ms.len() / 2])
-    };
-    for seed in [51, 52, 53] {
-        let ((delayed, delayed_ms), (undelayed, undelayed_ms)) =
-            (run(PipelineProfile::Off, true, seed), run(PipelineProfile::Off, false, seed));
-        assert!(
-            20 * delayed_ms < 19 * undelayed_ms,
-            "seed {seed}: {delayed_ms} ms, {undelayed_ms} without a delay"
-        );
-        assert!(
-            10 * delayed > 9 * undelayed,
-            "seed {seed}: {delayed} blocks, {undelayed} without a delay"
-        );
-    }
-    assert_eq!(run(PipelineProfile::On, true, 51), run(PipelineProfile::On, false, 51));
-}
-
 /// Where cores are the limit, pipelined blocks take longer, and leaders measure it. Where distances
 /// are the limit, pipelined blocks take no longer.
 #[test]
