@@ -26,11 +26,8 @@ const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
 pub fn nextest(workspace: &Workspace) -> Result<Command> {
     let found = version(&mut Command::new(NEXTEST.name), "nextest").is_some();
     let program = if found { NEXTEST.name.into() } else { installed(workspace, &NEXTEST)? };
-    let mut command = Command::new(program);
-    command
-        .current_dir(workspace.root())
-        .env("CARGO_TARGET_DIR", workspace.target())
-        .arg("nextest");
+    let mut command = workspace.building(program);
+    command.arg("nextest");
     Ok(command)
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -75,8 +76,47 @@ impl Workspace {
 
     /// Returns a Cargo command in the root of the repository that builds into this target folder.
     pub fn cargo(&self) -> Command {
-        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        self.building(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    }
+
+    /// Returns a command that builds in the root of the repository, into this target folder. Its
+    /// environment is that of a shell: build scripts would run again, and half of the crates be
+    /// compiled again, if they saw the variables that Cargo has set for this program.
+    pub fn building(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
+        for (name, _) in env::vars_os() {
+            if name.to_str().is_some_and(is_of_package) {
+                command.env_remove(name);
+            }
+        }
         command
+    }
+}
+
+/// Whether Cargo sets a variable for the package that it runs or compiles.
+fn is_of_package(name: &str) -> bool {
+    const NAMES: [&str; 5] = [
+        "CARGO_MANIFEST_DIR",
+        "CARGO_MANIFEST_PATH",
+        "CARGO_BIN_NAME",
+        "CARGO_CRATE_NAME",
+        "CARGO_PRIMARY_PACKAGE",
+    ];
+    name.starts_with("CARGO_PKG_") || NAMES.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_do_not_see_the_variables_of_this_package() {
+        assert!(env::var_os("CARGO_MANIFEST_DIR").is_some(), "Cargo has set it for this test");
+        let command = Workspace::locate().unwrap().cargo();
+        let removed: Vec<_> = command.get_envs().filter(|(_, value)| value.is_none()).collect();
+        for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME"] {
+            assert!(removed.contains(&(OsStr::new(name), None)), "{name} stays: {removed:?}");
+        }
     }
 }

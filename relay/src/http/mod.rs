@@ -18,12 +18,13 @@
 
 mod cache;
 mod serve;
+mod site;
 mod well_known;
 mod write_timeout;
 
 pub use serve::{ClientIp, Server};
+pub use site::{CHECKPOINT_PATH, CheckpointFile, Site};
 
-use crate::{Addresses, TurnServer, forward::Forwarder, metrics::Metrics};
 use axum::{
     Extension, Router,
     extract::{Request, State},
@@ -39,16 +40,12 @@ use axum::{
     routing::get,
 };
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tequio_core::{
-    ledger::genesis::{Checkpoint, FILE_LEN_MAX},
-    types::{ChainId, Digest},
-};
+use tequio_core::ledger::genesis::FILE_LEN_MAX;
 use tequio_host::{RateLimit, files};
-use tequio_p2p::Network;
 use tower::Layer;
 use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
 
@@ -63,56 +60,8 @@ pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'
 
 /// Path of the document with the addresses.
 pub const WELL_KNOWN_PATH: &str = "/.well-known/tequio.json";
-/// Path of the checkpoint.
-pub const CHECKPOINT_PATH: &str = "/checkpoint.bin";
 /// Time limit for a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The operator's checkpoint.
-#[derive(Clone, Debug)]
-pub struct CheckpointFile {
-    /// Path of the file. Each request reads it again: `tequio` may replace it while the relay
-    /// runs.
-    pub path: PathBuf,
-    /// The checkpoint's chain.
-    pub chain: ChainId,
-    /// Its BLAKE3 hash at the relay's start. Links to the page contain this hash.
-    pub hash: Digest,
-}
-
-impl CheckpointFile {
-    /// Reads the file once, to check it and to get its chain.
-    pub fn open(path: PathBuf) -> Result<Self, crate::StartError> {
-        let bytes = files::read_capped(&path, FILE_LEN_MAX)
-            .map_err(crate::StartError::file("read", &path))?;
-        // The browser checks the age: it must get a stale checkpoint to report it.
-        match Checkpoint::open(&bytes, None, 0) {
-            Ok((checkpoint, _)) => {
-                Ok(Self { path, chain: checkpoint.header.chain, hash: Checkpoint::hash(&bytes) })
-            }
-            Err(source) => Err(crate::StartError::Checkpoint { path, source }),
-        }
-    }
-}
-
-/// State that the handlers share.
-#[derive(Debug)]
-pub struct Site {
-    /// The relay's addresses.
-    pub addresses: Arc<Addresses>,
-    /// The checkpoint, if there is one.
-    pub checkpoint: Option<CheckpointFile>,
-    /// The operator, shown on the page.
-    pub operator: Option<crate::Operator>,
-    /// Source of the health status.
-    pub forwarder: Arc<Forwarder>,
-    /// Source of the network's metrics.
-    pub network: Network,
-    /// The TURN server for browsers, if there is one.
-    pub turn: Option<Arc<TurnServer>>,
-    /// The relay's metrics.
-    pub metrics: Arc<Metrics>,
-}
 
 /// All routes, with limits and headers.
 pub fn router(site: Arc<Site>, page: Option<&Path>, requests_per_s: u32) -> Router {

@@ -2,7 +2,7 @@
 //! servers. Browsers trust nothing in it for data. A browser that checks the checkpoint's hash need
 //! not trust the document for the checkpoint either.
 
-use super::{CHECKPOINT_PATH, Site};
+use super::site::{CHECKPOINT_PATH, Site};
 use crate::turn::IceServer;
 use axum::{Json, extract::State, http::header::CACHE_CONTROL, response::IntoResponse};
 use serde::Serialize;

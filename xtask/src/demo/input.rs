@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::Event;
+use super::event::Event;
 use crate::unix;
 
 /// Least interval between two keys, so that an endless pipe does not keep a processor busy.

@@ -6,7 +6,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::{
-    Event, Source, ended_early, job,
+    event::{Event, Source, ended_early},
+    job,
     network::{Network, QUORUM},
     outcome::Outcome,
     session::{Input, Output, Session},

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 use serde_json::Value;
 
 use super::{
-    Source, ended_early,
+    event::{Source, ended_early},
     network::{Network, text},
     outcome::Outcome,
 };

@@ -8,6 +8,7 @@
 //! Without `--headless` the demo runs until it is interrupted, whatever standard input and output
 //! are.
 
+mod event;
 mod input;
 mod interactive;
 mod job;
@@ -31,7 +32,7 @@ use crate::{
     cli::DemoOptions,
     node_modules::{self, npm},
     preflight::{self, Environment, Need, WASM_TARGET},
-    process::{self as children, Process, ProcessReport},
+    process as children,
     progress::{Steps, print_line, run as run_command},
     wasm,
     workspace::Workspace,
@@ -44,27 +45,6 @@ const PORT: u16 = 8080;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// The job takes a minute or two on two cores. If it takes longer than this, something hangs.
 const JOB_WITHIN: Duration = Duration::from_secs(15 * 60);
-
-/// The sources of reports: the processes of the demo. Each training is a process of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
-    Node(usize),
-    Relay,
-    Job(u32),
-    Tab,
-}
-
-/// An event of the demo.
-#[derive(Debug)]
-enum Event {
-    Process(Source, ProcessReport),
-    /// Enter was pressed.
-    Key,
-    /// Standard input has ended.
-    KeysEnded,
-    /// The person ends the demo.
-    Interrupted,
-}
 
 /// Builds, starts, trains, and reports.
 pub fn run(options: &DemoOptions) -> Result<()> {
@@ -227,27 +207,6 @@ impl Folder {
         paths.sort();
         paths.iter().for_each(|path| print_line(&format!("  {}", path.display())));
     }
-}
-
-/// Returns the error for a process that ended while it was needed: how it ended, and the last lines
-/// that it printed.
-fn ended_early(process: &mut Process) -> anyhow::Error {
-    /// Enough lines to show an error and its cause.
-    const LINES: usize = 12;
-    let how = process.wait().map_or_else(|error| format!("{error:#}"), crate::process::describe);
-    let log = fs::read_to_string(process.log()).unwrap_or_default();
-    let lines: Vec<&str> = log.lines().collect();
-    let tail = lines[lines.len().saturating_sub(LINES)..].join("\n    ");
-    anyhow::anyhow!("{} {how}; it printed last:\n    {tail}", process.name())
-}
-
-/// Returns the remaining time. At the deadline it fails with an error that names what is missing.
-fn left(deadline: Instant, what: &str) -> Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        bail!("{what} took too long");
-    }
-    Ok(left)
 }
 
 #[cfg(test)]

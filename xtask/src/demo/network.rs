@@ -12,7 +12,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{Event, Source, ended_early, input, left};
+use super::{
+    event::{Event, Source, ended_early, left},
+    input,
+};
 use crate::{
     process::{self, Process, ProcessReport, end_all},
     progress,

@@ -11,7 +11,10 @@ use std::{path::Path, process::Command, time::Instant};
 
 use anyhow::Result;
 
-use super::{Source, ended_early, network::Network};
+use super::{
+    event::{Source, ended_early},
+    network::Network,
+};
 use crate::{process::ProcessReport, workspace::Workspace};
 
 /// Opens the page and joins; returns when the tab computes.

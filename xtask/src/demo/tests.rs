@@ -3,7 +3,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use super::{outcome::Outcome, *};
+use super::{event::Event, outcome::Outcome, *};
 use crate::cli::DemoOptions;
 
 const NODE: &str = r#"

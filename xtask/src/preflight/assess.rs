@@ -3,8 +3,10 @@
 
 use std::{collections::BTreeSet, fmt, path::PathBuf};
 
-use super::{BARE_TARGET, WASM_TARGET};
-
+/// The browser's target.
+pub const WASM_TARGET: &str = "wasm32-unknown-unknown";
+/// A microcontroller without an operating system: it proves that `core` needs none.
+pub const BARE_TARGET: &str = "thumbv7em-none-eabihf";
 /// The oldest Node.js that the page's bundler runs on.
 const NODE_VERSION_MIN: Version = Version { major: 20, minor: 19 };
 /// The oldest Rust, from the workspace's manifest.

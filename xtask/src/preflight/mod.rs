@@ -13,18 +13,13 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-pub use assess::{Environment, Need};
+pub use assess::{BARE_TARGET, Environment, Need, WASM_TARGET};
 use assess::{Missing, Remedy, assess};
 
 use crate::{
     progress::{Clock, print_line},
     workspace::Workspace,
 };
-
-/// The bare targets and the browser's.
-pub const WASM_TARGET: &str = "wasm32-unknown-unknown";
-/// A microcontroller without an operating system: it proves that `core` needs none.
-pub const BARE_TARGET: &str = "thumbv7em-none-eabihf";
 
 /// Finds what is missing, installs what can be installed, and fails with the list of what is left.
 pub fn run(workspace: &Workspace, needs: &[Need]) -> Result<Environment> {

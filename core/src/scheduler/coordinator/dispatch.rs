@@ -6,31 +6,22 @@
 
 use super::{
     config::{
-        ACTIVE_MS, BACKUP_MS_MIN, BROWSER_WAIT_MS, CHECKER_TIMEOUT_MS, DISCONNECT_GRACE_MS,
-        FULL_SHARE, LEASE_MS_MAX, LEASES_PER_WORKER_MAX, LONG_POLL_MS,
+        ACTIVE_MS, BACKUP_MS_MIN, BROWSER_WAIT_MS, CHECKER_TIMEOUT_MS, FULL_SHARE, LEASE_MS_MAX,
+        LEASES_PER_WORKER_MAX,
     },
     error::Error,
     input::Peer,
-    output::Output,
     score,
     state::{Coordinator, Status},
     training::RowsToSend,
     waiting_request::WaitingRequest,
     work_unit::{ActiveLease, LEASES_MAX, LeaseHolder, Phase, WorkUnit},
-    worker_table::SentInputs,
 };
 use crate::{
     types::{NodeId, TimeMs},
-    wire::work::{
-        Answer, Assignment, CachedInputs, Lease, LeaseEvent, LeaseId, Reason, Refusal, Response,
-        Task,
-    },
+    wire::work::{Answer, Assignment, CachedInputs, Lease, LeaseEvent, LeaseId, Refusal, Task},
 };
-use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, VecDeque},
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 
 /// Most requests held back at once.
 const WAITING_MAX: usize = 512;

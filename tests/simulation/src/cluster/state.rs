@@ -13,7 +13,7 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
-    consensus::{BuildBlock, Input},
+    consensus::BuildBlock,
     crypto::bls::known_secrets,
     ledger::{Block, Certificate, SignedTransaction, TransactionId, mutation},
     types::{Height, NodeId, Unverified, Verified},
