@@ -277,8 +277,10 @@ fn test(context: &Context) -> Result<()> {
     ))
 }
 
-/// Runs tests behind the feature `long` one after the other, with their measurements on the screen.
+/// Runs a campaign of many seeds, then the tests behind the feature `long` one after the other, with
+/// their measurements on the screen.
 fn long_campaigns(context: &Context) -> Result<()> {
+    campaign(context, "every-run")?;
     let mut nextest = tools::nextest(&context.workspace)?;
     // With the whole workspace, dependencies keep the features with which they are already built.
     nextest.args(["run", "--locked", "--workspace", "--features", "tequio-tests/long"]);
@@ -291,10 +293,12 @@ fn simulation(context: &Context) -> Result<()> {
     let mut nextest = tools::nextest(&context.workspace)?;
     nextest.args(["run", "--no-fail-fast"]).args(simulate::BUILD);
     run_command(nextest.args(simulate::tests()))?;
-    run_command(&mut simulate::command(
-        &context.workspace,
-        ["--campaign", "test", "--json"].map(Into::into),
-    )?)
+    campaign(context, "test")
+}
+
+fn campaign(context: &Context, name: &str) -> Result<()> {
+    let arguments = ["--campaign", name, "--json"].map(Into::into);
+    run_command(&mut simulate::command(&context.workspace, arguments)?)
 }
 
 fn doctest(context: &Context) -> Result<()> {

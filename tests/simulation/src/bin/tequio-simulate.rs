@@ -219,11 +219,11 @@ fn planned_runs(options: &Options) -> Result<Vec<SimulationRun>, String> {
             chaos(50, 0, 1),
             traces(4, 5),
             all_mutants(1_000),
-            chaos(7, 0, 100),
-            twins(500),
-            churn(7, 0, 50),
-            churn(4, 0, 300),
-            chaos(4, 0, 1_000),
+            chaos(7, 0, 40),
+            twins(200),
+            churn(7, 0, 20),
+            churn(4, 0, 120),
+            chaos(4, 0, 400),
         ]
         .concat(),
         Some("every-run") => [
