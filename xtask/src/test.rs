@@ -277,8 +277,8 @@ fn test(context: &Context) -> Result<()> {
     ))
 }
 
-/// Runs a campaign of many seeds, then the tests behind the feature `long` one after the other, with
-/// their measurements on the screen.
+/// Runs a campaign of many seeds. Then it runs the tests behind the feature `long` one after the
+/// other, with their measurements on the screen.
 fn long_campaigns(context: &Context) -> Result<()> {
     campaign(context, "every-run")?;
     let mut nextest = tools::nextest(&context.workspace)?;
